@@ -1,0 +1,90 @@
+"""RunResult: what one LoadGen run gave. One run is one process and one folder:
+
+    runs/<UTC>-<scenario>-<mode>-<key>/result.json  settings.json  loadgen/  timeline.json  score/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from ireeperf import document
+
+NAME, SETTINGS, TIMELINE, LOADGEN, SCORE = "result.json", "settings.json", "timeline.json", "loadgen", "score"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interpreter:
+    """The Python that ran the harness."""
+
+    version: str
+    free_threaded: bool  # built without the GIL
+    gil_enabled: bool  # sys._is_gil_enabled() after all imports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Where the run's time went, in seconds."""
+
+    wall: float
+    cpu: float  # user + system of this process
+    device_busy: float  # summed over devices: from submit to completion of each batch
+    host: float  # CPU seconds of the harness's own threads outside executables
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """Identity, settings digest and outcome of one run."""
+
+    schema_version: ClassVar[int] = 1
+    run: str  # folder name
+    scenario: Literal["Offline", "Server"]
+    mode: Literal["performance", "accuracy"]
+    status: Literal["valid", "invalid", "failed"]
+    cause: str | None  # why it is invalid or failed
+    started_utc: str
+    model: str
+    manifest: str  # path of the manifest as given
+    manifest_key: str
+    sample_set: str  # path as given
+    sample_set_digest: str
+    samples_issued: int
+    samples_completed: int
+    devices: tuple[str, ...]
+    batch_size: int
+    loadgen: dict[str, Any]  # figures parsed from mlperf_log_detail.txt: result_samples_per_second, seeds, ...
+    interpreter: Interpreter
+    timing: Timing
+    versions: dict[str, str]
+    host: dict[str, str]  # machine, cpu, cores, memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchEvent:
+    """One batch on one device; times in nanoseconds since the run's clock started."""
+
+    device: str
+    first_sample: int  # data set index of the first sample
+    samples: int
+    submitted_ns: int
+    started_ns: int
+    completed_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """All batches of a run in completion order."""
+
+    schema_version: ClassVar[int] = 1
+    batches: tuple[BatchEvent, ...]
+
+
+def read(folder: Path) -> RunResult:
+    """Read the result of a run folder; ConfigError when it has none."""
+    return document.read(RunResult, folder / NAME)
+
+
+def read_timeline(folder: Path) -> Timeline:
+    """Read the timeline of a run folder; ConfigError when it has none."""
+    return document.read(Timeline, folder / TIMELINE)

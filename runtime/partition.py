@@ -1,0 +1,48 @@
+"""Partition: how a machine is divided into devices (compute mode x memory mode)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from ireeperf import document
+from ireeperf.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition:
+    """One machine's devices. `mode` is "CPX/NPS1" and the like on Instinct; "-" elsewhere."""
+
+    schema_version: ClassVar[int] = 1
+    name: str
+    gpus: int  # physical packages; for CPU, sockets that matter: 1
+    devices_per_gpu: int
+    mode: str
+    compute_units: int  # per device; CPU: hardware threads given to each device
+    memory_bytes: int  # per device
+
+    def __post_init__(self) -> None:
+        if self.gpus < 1 or self.devices_per_gpu < 1:
+            raise ConfigError(f"partition {self.name} has {self.gpus} x {self.devices_per_gpu} devices; at least one is needed")
+
+    @property
+    def devices(self) -> int:
+        """How many logical devices show."""
+        return self.gpus * self.devices_per_gpu
+
+
+# AMD's public product pages: MI325X 304 CUs and 256 GB (8 XCDs of 38), MI355X 256 CUs and 288 GB (8 XCDs of 32)
+PRESETS = {
+    p.name: p for p in (
+        Partition(name="mi325x-cpx", gpus=8, devices_per_gpu=8, mode="CPX/NPS1", compute_units=38, memory_bytes=32 * 10**9),
+        Partition(name="mi325x-spx", gpus=8, devices_per_gpu=1, mode="SPX/NPS1", compute_units=304, memory_bytes=256 * 10**9),
+        Partition(name="mi355x-cpx", gpus=8, devices_per_gpu=8, mode="CPX/NPS1", compute_units=32, memory_bytes=36 * 10**9),
+        Partition(name="mi355x-spx", gpus=8, devices_per_gpu=1, mode="SPX/NPS1", compute_units=256, memory_bytes=288 * 10**9),
+    )
+}
+
+
+def read(path: Path) -> Partition:
+    """Read a machine description (.json or .toml); ConfigError when malformed."""
+    return document.read(Partition, path)
