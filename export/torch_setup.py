@@ -1,0 +1,32 @@
+"""What torch, torchvision and transformers need before a model can be built, traced and exported on a CPU build."""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from typing import Any
+
+
+@functools.cache
+def prepare() -> Any:
+    """Call before the first import of diffusers or transformers; the second call does nothing.
+
+    Returns the operator library it may have defined, which lives as long as this function's cache keeps it.
+    """
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a checkpoint is a local folder: never ask the network for a file
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    import torch
+
+    # diffusers calls torch.concat; turbine emits it as torch.aten.concat, which IREE cannot legalize (cat is the same)
+    torch.concat = torch.cat
+    # turbine reads attributes torch has renamed, and tracing CLIP warns of its own masks: nothing a user can act on
+    warnings.filterwarnings("ignore", module=r"(torch|iree\.turbine|transformers|diffusers)\b.*")
+    if torch.version.cuda is not None:
+        return None
+    # A CPU torch beside torchvision's only wheel: its compiled operators do not load, and registering their fakes fails
+    # unless the schemas exist.
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
