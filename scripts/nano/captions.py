@@ -2,9 +2,9 @@
 
     python -m scripts.nano.captions --packages DIR     # DIR/node_modules as npm ci made it (scripts/nano/package.json)
 
-Writes models/sdxl-nano/captions.tsv (id, caption, keywords, split, source) and prompts.tsv (the 256 evidence prompts).
-Held out: 10 % of the captions, drawn by seed in whole groups of near-duplicates, so that no close relative of a
-held-out picture is ever trained on.
+Writes models/sdxl-nano/captions.tsv (id, caption, keywords, split, source), prompts.tsv (the 256 evidence prompts) and
+pictures.webp (scripts/nano/pictures.py). Held out: 10 % of the captions, drawn by seed in whole groups of near-duplicates
+(by words or by pixels), so that no close relative of a held-out picture is ever trained on.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ireeperf.errors import ConfigError, MissingFileError
+from scripts.nano import pictures as drawn
 
 MODEL = Path(__file__).resolve().parents[2] / "models" / "sdxl-nano"
 SPLIT_SEED = 20261123
 HELDOUT_SHARE = 0.10
+ALIKE = 5.0  # mean difference of 16x16 thumbnails, of 255, under which two pictures are near-duplicates
 EVIDENCE_PROMPTS = 256
 NEGATIVE_PROMPT = "normal quality, low quality, worst quality, low res, blurry, nsfw, nude"  # MLPerf's, for every sample
 
@@ -83,24 +87,18 @@ def group_key(name: str) -> str:
     return " ".join(word for word in caption.split() if word not in DROPPED) or "only dropped words"
 
 
-def draw_split(names: Sequence[str], keywords: dict[str, tuple[str, ...]]) -> set[str]:
-    """Names held out: whole groups (same key, or same non-empty keyword set), drawn by SPLIT_SEED up to HELDOUT_SHARE."""
-    parent = {name: name for name in names}
+def draw_split(names: Sequence[str], keywords: dict[str, tuple[str, ...]], pictures: np.ndarray) -> set[str]:
+    """Names held out: whole near-duplicate groups, drawn by SPLIT_SEED until HELDOUT_SHARE is reached.
 
-    def root(name: str) -> str:
-        while parent[name] != name:
-            name = parent[name]
-        return name
-
-    seen: dict[object, str] = {}
+    Joined are names with the same group key, with the same set of two or more keywords, or with pictures that are ALIKE.
+    """
+    links = [*_alike(names, pictures)]
+    first: dict[object, str] = {}
     for name in names:
         words = frozenset(keywords[name])
-        for key in (group_key(name), words if len(words) > 1 else ("no words", name)):
-            parent[root(name)] = root(seen.setdefault(key, name))
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(root(name), []).append(name)
-    order = sorted(groups.values())
+        for key in (group_key(name), words if len(words) > 1 else ("too few words", name)):
+            links.append((name, first.setdefault(key, name)))
+    order = _groups(names, links)
     random.Random(SPLIT_SEED).shuffle(order)
     heldout: set[str] = set()
     budget = round(HELDOUT_SHARE * len(names))
@@ -110,13 +108,47 @@ def draw_split(names: Sequence[str], keywords: dict[str, tuple[str, ...]]) -> se
     return heldout
 
 
-def collect(packages: Path) -> list[Captioned]:
-    """All captions with their split, in the order of their ids (sorted by icon name)."""
+def _alike(names: Sequence[str], pictures: np.ndarray) -> list[tuple[str, str]]:
+    """Pairs of names whose thumbnails differ by less than ALIKE."""
+    small = drawn.thumbnails(pictures)
+    pairs = []
+    for index in range(1, len(names)):
+        near = np.flatnonzero(np.abs(small[:index] - small[index]).mean(1) < ALIKE)
+        pairs += [(names[index], names[other]) for other in near]
+    return pairs
+
+
+def _groups(names: Sequence[str], links: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Connected components of `links`, each sorted, in sorted order."""
+    parent = {name: name for name in names}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            name = parent[name]
+        return name
+
+    for a, b in links:
+        parent[root(a)] = root(b)
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(root(name), []).append(name)
+    return sorted(groups.values())
+
+
+def collect(packages: Path) -> tuple[list[Captioned], np.ndarray]:
+    """All captions with their split, in the order of their ids, and their pictures [N, 128, 128, 3] uint8.
+
+    Of icons with the very same pixels only the first name stays: retrieval could not tell them apart.
+    """
     names = icon_names(packages)
+    pictures = drawn.render(packages, names)
+    distinct = sorted({picture.tobytes(): index for index, picture in reversed([*enumerate(pictures)])}.values())
+    names, pictures = [names[index] for index in distinct], pictures[distinct]
     keywords = keywords_of(packages, names)
-    heldout = draw_split(names, keywords)
-    return [Captioned(id=index, caption=name.replace("-", " "), keywords=keywords[name], source=name,
+    heldout = draw_split(names, keywords, pictures)
+    rows = [Captioned(id=index, caption=name.replace("-", " "), keywords=keywords[name], source=name,
                       split="heldout" if name in heldout else "train") for index, name in enumerate(names)]
+    return rows, pictures
 
 
 def draw_prompts(rows: Sequence[Captioned]) -> list[Captioned]:
@@ -156,15 +188,16 @@ def _json(path: Path) -> dict[str, object] | dict[str, dict[str, dict[str, str]]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write captions.tsv and prompts.tsv and print the counts."""
+    """Write captions.tsv, prompts.tsv and pictures.webp; print the counts."""
     parser = argparse.ArgumentParser(prog="scripts.nano.captions", allow_abbrev=False, description=__doc__)
     parser.add_argument("--packages", type=Path, required=True, help="folder with node_modules (npm ci)")
     parser.add_argument("--output", type=Path, default=MODEL)
     settings = parser.parse_args(argv)
-    rows = collect(settings.packages)
+    rows, pictures = collect(settings.packages)
     prompts = draw_prompts(rows)
     write_tsv(settings.output / "captions.tsv", rows)
     write_tsv(settings.output / "prompts.tsv", prompts)
+    drawn.write_sheet(settings.output / "pictures.webp", pictures)
     heldout = sum(row.split == "heldout" for row in rows)
     print(json.dumps({"captions": len(rows), "train": len(rows) - heldout, "heldout": heldout, "prompts": len(prompts)}))
 
