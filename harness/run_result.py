@@ -34,6 +34,17 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Offline in whole waves (every device draws one full batch): a half-empty last wave costs 1-6 % of a score."""
+
+    samples: int  # in the query
+    waves: int
+    planned_efficiency: float  # samples / (waves x devices x batch size)
+    achieved_efficiency: float  # device_busy / (devices x seconds from the first submit to the last completion)
+    padded: int  # rows drawn and discarded to fill a batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """Identity, settings digest and outcome of one run."""
 
@@ -58,6 +69,12 @@ class RunResult:
     timing: Timing
     versions: dict[str, str]
     host: dict[str, str]  # machine, cpu, cores, memory
+    plan: Plan | None = None  # None when the run failed
+
+    @property
+    def is_null(self) -> bool:
+        """Whether null devices answered: such a run is a rehearsal of the harness and is never scored."""
+        return any(uri.startswith("null:") for uri in self.devices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,127 @@
+"""Find and check what a run needs before LoadGen starts: build, sample set, user.conf, disk, output folder."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from compile import manifest as manifests
+from compile.manifest import Manifest
+from harness.settings import RunSettings
+from ireeperf import samples
+from ireeperf.errors import ConfigError, ManifestError, MissingFileError, RunError
+from ireeperf.samples import SampleSet
+
+CONF = Path(__file__).parent / "conf"
+RUNS, BUILDS = Path("runs"), Path("build")
+DISK_SLACK_BYTES = 64 * 2**20  # LoadGen's other logs, result and timeline
+RECORD_BYTES = 128  # one accuracy record without its data: braces, keys, numbers
+REHEARSAL = "sdxl-nano"  # loadgen_model of the embedded model: its limits are not MLPerf's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """All inputs of a run, read and checked against each other."""
+
+    manifest_path: Path
+    manifest: Manifest
+    samples_path: Path
+    samples: SampleSet
+    user_conf: Path
+    batch_size: int
+    output: Path
+
+    @property
+    def folder(self) -> Path:
+        """The build's folder; paths in the manifest are relative to it."""
+        return self.manifest_path.parent
+
+    @property
+    def data_digits(self) -> int:
+        """Hexadecimal digits that the accuracy log needs for the images: two per byte."""
+        return len(self.samples) * 2 * math.prod(self.manifest.model.image_shape)
+
+    @property
+    def log_bytes(self) -> int:
+        """Estimated size of the accuracy log."""
+        return self.data_digits + len(self.samples) * RECORD_BYTES
+
+
+def resolve(settings: RunSettings, scenario: str, now: datetime) -> Inputs:
+    """Read all inputs; ConfigError, ManifestError, MissingFileError or RunError name what does not fit."""
+    audit = Path("audit.config")
+    if audit.exists():
+        raise RunError(f"{audit.resolve()} would turn this into a compliance run; remove it or run from another folder")
+    manifest_path = settings.manifest or newest_build(BUILDS)
+    manifest_path = manifest_path / manifests.NAME if manifest_path.is_dir() else manifest_path
+    manifest = manifests.read(manifest_path)
+    samples_path = settings.samples or default_samples(manifest_path, manifest)
+    sample_set = samples.read(samples_path)
+    if settings.sample_count is not None:
+        sample_set = sample_set.head(settings.sample_count)
+    check_fit(manifest, sample_set)
+    batch_size = settings.batch_size or manifest.model.sample_batch_sizes[-1]
+    if batch_size not in manifest.model.sample_batch_sizes:
+        raise ManifestError(f"--batch-size {batch_size} was not compiled; this build has "
+                            f"{list(manifest.model.sample_batch_sizes)}")
+    user_conf = settings.user_conf or CONF / f"{manifest.model.loadgen_model}.conf"
+    if not user_conf.is_file():
+        raise MissingFileError(f"user.conf {user_conf} does not exist; give LoadGen's settings for model key "
+                               f"{manifest.model.loadgen_model!r} with --user-conf")
+    name = f"{now:%Y%m%dT%H%M%SZ}-{scenario.lower()}-{settings.mode}-{manifest.key[:8]}"
+    inputs = Inputs(manifest_path=manifest_path, manifest=manifest, samples_path=samples_path, samples=sample_set,
+                    user_conf=user_conf, batch_size=batch_size, output=settings.output or RUNS / name)
+    if settings.mode == "accuracy":
+        check_disk(inputs)
+    return inputs
+
+
+def newest_build(builds: Path) -> Path:
+    """The manifest under `builds` that was written last."""
+    found = sorted(builds.glob(f"*/{manifests.NAME}"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise MissingFileError(f"no {builds}/*/{manifests.NAME} in {Path.cwd()}; compile with ./compile/precompile.py, "
+                               "or name a build with --manifest")
+    return found[-1]
+
+
+def default_samples(manifest_path: Path, manifest: Manifest) -> Path:
+    """Where `python -m export.samples` puts the sample set of a build's model."""
+    return manifest_path.parent.parent / "samples" / f"{manifest.model.model}-{manifest.model.max_seq_len}.npz"
+
+
+def check_fit(manifest: Manifest, sample_set: SampleSet) -> None:
+    """ManifestError when the sample set was made for another model, sequence length or latent shape."""
+    model = manifest.model
+    for what, found, wanted in (("model", sample_set.model, model.model),
+                                ("max_seq_len", sample_set.max_seq_len, model.max_seq_len),
+                                ("latent shape", sample_set.latents.shape, (1, *model.latent_shape))):
+        if found != wanted:
+            raise ManifestError(f"sample set {sample_set.name} has {what} {found}, the build needs {wanted}; "
+                                "make it with python -m export.samples for this model JSON")
+
+
+def check_disk(inputs: Inputs) -> None:
+    """RunError when LoadGen's accuracy log would not fit on the disk of the output folder."""
+    existing = next(path for path in (inputs.output.absolute(), *inputs.output.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    needed = inputs.log_bytes + DISK_SLACK_BYTES
+    if needed > free:
+        raise RunError(f"the accuracy log of {len(inputs.samples)} samples needs {needed / 1e9:.2f} GB, {existing} has "
+                       f"{free / 1e9:.2f} GB free; free the disk, use --output on another one, or lower --sample-count")
+
+
+def make_folder(output: Path) -> None:
+    """Create the run's folder; ConfigError when it cannot be written or holds something already."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        if any(output.iterdir()):
+            raise ConfigError(f"--output {output} is not empty; one folder holds one run, name a new one")
+        probe = output / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(f"cannot write the run folder {output}: {error.strerror}; choose another with --output") from error

@@ -1,0 +1,100 @@
+"""MLPerf LoadGen: the only module that imports it.
+
+LoadGen's StartTest blocks and cannot be interrupted, so it runs in a daemon thread, and the thread that answers is the
+caller's, which outlives it: a thread that called QuerySamplesComplete and ended before StartTest returned crashes the
+process in LoadGen's TlsLogger (measured with 5.1.1, 9 of 10 runs).
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import mlperf_loadgen as lg
+import numpy as np
+
+from ireeperf.errors import ConfigError, RunError
+from runtime.batch import Ended, Event, Issue, Sample
+from runtime.policy import Respond
+
+MODES = {"performance": lg.TestMode.PerformanceOnly, "accuracy": lg.TestMode.AccuracyOnly}
+OFFLINE_SLACK = 1.1  # kSlack in LoadGen's test_settings_internal.cc: samples = slack x min_duration x target_qps
+
+
+class LoadGen:
+    """One LoadGen test. One per process: FromConfig counts its calls, and the second one voids the log."""
+
+    _made: ClassVar[bool] = False
+
+    def __init__(self, *, model: str, scenario: Literal["Offline"], mode: Literal["performance", "accuracy"],
+                 user_conf: Path, samples: int, folder: Path, post: Callable[[Event], None]) -> None:
+        if LoadGen._made:
+            raise RunError("LoadGen was already started in this process; start each run in a process of its own")
+        LoadGen._made = True
+        self._post = post
+        self._folder = folder
+        self._samples = samples
+        self._loaded = np.zeros(samples, np.bool_)
+        self.settings = lg.TestSettings()
+        # loads LoadGen's embedded mlperf.conf for this model first, then the user's file
+        if self.settings.FromConfig(str(user_conf), model, scenario) != 0:
+            raise ConfigError(f"LoadGen cannot read {user_conf}; a line is `model.scenario.key = number`")
+        self.settings.scenario = getattr(lg.TestScenario, scenario)
+        self.settings.mode = MODES[mode]
+
+    def offline_samples(self) -> int:
+        """Samples that the conf files ask of an Offline performance run."""
+        wanted = OFFLINE_SLACK * self.settings.min_duration_ms / 1e3 * self.settings.offline_expected_qps
+        return max(int(self.settings.min_query_count), math.floor(wanted))
+
+    @property
+    def min_duration_s(self) -> float:
+        """How long a valid performance run must last."""
+        return float(self.settings.min_duration_ms) / 1e3
+
+    def ask_for(self, samples: int) -> None:
+        """Let the Offline query hold at least `samples` (never fewer than the conf files say)."""
+        self.settings.min_query_count = max(int(self.settings.min_query_count), samples)
+
+    def start(self) -> None:
+        """Run the test in a daemon thread: Issue events, then Ended."""
+        threading.Thread(target=self._run, name="loadgen", daemon=True).start()
+
+    def respond(self, answer: Respond) -> None:
+        """Answer a batch's samples straight from the images' memory; LoadGen copies what it logs before it returns."""
+        lg.QuerySamplesComplete([lg.QuerySampleResponse(sample.id, image.ctypes.data, image.nbytes)
+                                 for sample, image in zip(answer.batch.samples, answer.completion.images, strict=True)])
+
+    def _run(self) -> None:
+        try:
+            outputs = lg.LogOutputSettings()
+            outputs.outdir = str(self._folder)
+            outputs.copy_summary_to_stdout = False
+            logs = lg.LogSettings()
+            logs.log_output = outputs
+            logs.enable_trace = False  # a trace is 4 MiB and more per run
+            sut = lg.ConstructSUT(self._issue, lambda: None)
+            qsl = lg.ConstructQSL(self._samples, self._samples, self._load, self._unload)
+            # named in the run's folder, so that an audit.config in the current directory never takes part unseen
+            lg.StartTestWithLogSettings(sut, qsl, self.settings, logs, str(self._folder / "audit.config"))
+            lg.DestroyQSL(qsl)
+            lg.DestroySUT(sut)
+            self._post(Ended(cause=None))
+        except BaseException as error:
+            self._post(Ended(cause=f"LoadGen failed: {type(error).__name__}: {error}"))
+
+    def _issue(self, query: list[lg.QuerySample]) -> None:
+        samples = tuple(Sample(sample.id, sample.index) for sample in query)
+        if not all(self._loaded[sample.index] for sample in samples):
+            self._post(Ended(cause="LoadGen issued a sample that it had not loaded"))
+            return
+        self._post(Issue(samples=samples))
+
+    def _load(self, indices: list[int]) -> None:
+        self._loaded[indices] = True  # the sample set lies in memory already
+
+    def _unload(self, indices: list[int]) -> None:
+        self._loaded[indices] = False

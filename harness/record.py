@@ -1,0 +1,173 @@
+"""The folder of one run: settings before it starts, result and timeline when it ends, however it ends."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+from harness import detail_log, machine
+from harness.inputs import REHEARSAL, Inputs
+from harness.run_result import LOADGEN, NAME, SETTINGS, TIMELINE, BatchEvent, Plan, RunResult, Timeline, Timing
+from harness.settings import RunSettings
+from ireeperf import document
+from ireeperf.errors import RunError
+from runtime.policy import FifoPolicy, Respond
+from runtime.pool import DevicePool
+
+USER_CONF = "user.conf"
+ACCURACY_LOG = "mlperf_log_accuracy.json"
+
+
+class RunRecord:
+    """Gathers what a run did and writes it. `settings.json` is on disk before the first device opens."""
+
+    def __init__(self, settings: RunSettings, inputs: Inputs, scenario: Literal["Offline"], uris: tuple[str, ...]) -> None:
+        self.settings, self.inputs, self.scenario, self.uris = settings, inputs, scenario, uris
+        self.folder = inputs.output
+        self._plan: Plan | None = None
+        self.policy: FifoPolicy | None = None
+        self._batches: list[BatchEvent] = []
+        self._pool: DevicePool | None = None
+        self._clock_ns = time.monotonic_ns()
+        self._cpu = (time.process_time(), 0.0)
+        self._started = datetime.now(timezone.utc)
+        self._interpreter, self._versions, self._host = machine.interpreter(), machine.versions(), machine.host()
+        (self.folder / LOADGEN).mkdir()
+        shutil.copyfile(inputs.user_conf, self.folder / USER_CONF)  # what LoadGen read, kept with what it led to
+        document.write({"command": sys.argv, "settings": settings, "resolved": self._resolved(), "interpreter": self._interpreter,
+                        "versions": self._versions, "host": self._host}, self.folder / SETTINGS)
+
+    @property
+    def loadgen_folder(self) -> Path:
+        """Where LoadGen writes."""
+        return self.folder / LOADGEN
+
+    def start_clock(self, pool: DevicePool) -> None:
+        """Devices are warm: the run begins now."""
+        self._pool, self.policy = pool, pool.policy
+        self._started = datetime.now(timezone.utc)
+        self._cpu = (time.process_time(), pool.executable_cpu_seconds())
+        self._clock_ns = time.monotonic_ns()
+
+    def add(self, answer: Respond) -> None:
+        """Note an answered batch."""
+        zero, completion = self._clock_ns, answer.completion
+        self._batches.append(BatchEvent(
+            device=completion.device, first_sample=answer.batch.samples[0].index, samples=len(answer.batch.samples),
+            submitted_ns=answer.submitted_ns - zero, started_ns=completion.started_ns - zero,
+            completed_ns=completion.completed_ns - zero))
+
+    def finish(self, samples: int) -> RunResult:
+        """LoadGen ended after `samples`: read its logs, judge, write."""
+        timing = self._timing()  # before the logs are read: that is not part of the run
+        self._plan = self._waves(samples, timing)
+        log = detail_log.read(self.loadgen_folder / detail_log.NAME)
+        status, cause = self._judge(log)
+        return self._write(status, cause, log, timing)
+
+    def fail(self, error: BaseException) -> None:
+        """The run did not finish: say why. Never hides `error` behind one of its own."""
+        cause = "interrupted (Ctrl-C)" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+        try:
+            self._write("failed", cause, {}, self._timing())
+        except Exception as second:  # a full disk, most likely; a missing result.json is truthful too
+            print(f"cannot write {self.folder / NAME}: {second}", file=sys.stderr)
+
+    def _judge(self, log: dict[str, Any]) -> tuple[Literal["valid", "invalid"], str | None]:
+        """LoadGen's verdict; in accuracy mode, which it does not judge, that the log holds every sample whole."""
+        if log["errors"]:
+            return "invalid", f"LoadGen logged an error: {log['errors'][0]}"
+        if self.settings.mode == "performance":
+            valid = log.get("result_validity") == "VALID"
+            return ("valid", None) if valid else ("invalid", str(log.get("result_invalid_reason", "LoadGen gave no verdict")))
+        found = (self.loadgen_folder / ACCURACY_LOG).stat().st_size
+        if found < self.inputs.data_digits:
+            raise RunError(f"{ACCURACY_LOG} has {found} bytes, {self.inputs.data_digits} digits of images were answered: it is "
+                           "cut off, most likely by a full disk; free it and run again")
+        return "valid", None
+
+    def _timing(self) -> Timing:
+        """CPU seconds outside executables: all of this process (LoadGen's threads too) less what executables took."""
+        wall = (time.monotonic_ns() - self._clock_ns) / 1e9
+        cpu = time.process_time() - self._cpu[0]
+        executables = self._pool.executable_cpu_seconds() - self._cpu[1] if self._pool else 0.0
+        busy = sum(batch.completed_ns - batch.started_ns for batch in self._batches) / 1e9
+        return Timing(wall=wall, cpu=cpu, device_busy=busy, host=max(0.0, cpu - executables))
+
+    def _waves(self, samples: int, timing: Timing) -> Plan:
+        """How full the waves were planned to be, and how busy the devices were from first submit to last completion."""
+        wave = len(self.uris) * self.inputs.batch_size
+        waves = math.ceil(samples / wave)
+        span = (max(b.completed_ns for b in self._batches) - min(b.submitted_ns for b in self._batches)) / 1e9
+        return Plan(samples=samples, waves=waves, planned_efficiency=samples / (waves * wave),
+                    achieved_efficiency=timing.device_busy / (len(self.uris) * span),
+                    padded=self.policy.padded if self.policy else 0)
+
+    def _write(self, status: Literal["valid", "invalid", "failed"], cause: str | None, log: dict[str, Any],
+               timing: Timing) -> RunResult:
+        inputs, policy = self.inputs, self.policy
+        document.write(Timeline(batches=tuple(self._batches)), self.folder / TIMELINE)
+        result = RunResult(
+            run=self.folder.name, scenario=self.scenario, mode=self.settings.mode, status=status, cause=cause,
+            started_utc=self._started.isoformat(timespec="seconds"), model=inputs.manifest.model.model,
+            manifest=str(inputs.manifest_path), manifest_key=inputs.manifest.key, sample_set=str(inputs.samples_path),
+            sample_set_digest=inputs.samples.digest, samples_issued=policy.issued if policy else 0,
+            samples_completed=policy.completed if policy else 0, devices=self.uris, batch_size=inputs.batch_size,
+            loadgen=log, interpreter=self._interpreter, timing=timing, versions=self._versions, host=self._host, plan=self._plan)
+        document.write(result, self.folder / NAME)  # last: a folder with a result is complete
+        return result
+
+    def _resolved(self) -> dict[str, Any]:
+        inputs = self.inputs
+        return {"manifest": inputs.manifest_path, "manifest_key": inputs.manifest.key, "samples": inputs.samples_path,
+                "sample_count": len(inputs.samples), "user_conf": inputs.user_conf, "batch_size": inputs.batch_size,
+                "devices": self.uris}
+
+
+def headline(settings: RunSettings, inputs: Inputs, uris: tuple[str, ...]) -> str:
+    """The settings of the run, printed before it starts."""
+    model = inputs.manifest.model
+    chosen = "as given" if settings.manifest else "the last build"
+    lines = [
+        f"build     {inputs.manifest_path} ({chosen}): {model.model} for {inputs.manifest.target}, key {inputs.manifest.key[:8]}",
+        f"samples   {inputs.samples_path}: {inputs.samples.name}, {len(inputs.samples)} samples",
+        f"LoadGen   {settings.mode}, model key {model.loadgen_model}, {inputs.user_conf}",
+        f"devices   {', '.join(uris[:4])}{f' ... ({len(uris)})' if len(uris) > 4 else ''}, batch size {inputs.batch_size}",
+        f"run       {inputs.output}",
+    ]
+    if settings.device == "null":
+        lines.append("NULL DEVICES: answers are tags, not images; this run is never scored")
+    if model.loadgen_model == REHEARSAL:
+        lines.append("REHEARSAL: sdxl-nano is not an MLPerf benchmark, its LoadGen limits are our own")
+    return "\n".join(lines)
+
+
+def summary(result: RunResult, folder: Path) -> dict[str, Any]:
+    """The last line of stdout."""
+    return {
+        "valid": result.status == "valid", "samples_per_second": result.loadgen.get("result_samples_per_second"),
+        "run": str(folder), "mode": result.mode, "cause": result.cause, "samples": result.samples_completed,
+        "seconds": round(result.timing.wall, 2), "host_cost": round(result.timing.host / max(result.timing.wall, 1e-9), 4),
+        "gil_enabled": result.interpreter.gil_enabled, "null": result.is_null,
+    }
+
+
+@contextmanager
+def terminated_as_error() -> Iterator[None]:
+    """Turn SIGTERM into a RunError, so that a terminated run leaves a result that says so."""
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise RunError("terminated (SIGTERM)")
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

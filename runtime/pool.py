@@ -1,0 +1,90 @@
+"""The device pool: feeds events and the clock to the policy and carries out what it says. Every wait has a deadline."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Mapping
+
+from ireeperf.errors import DeviceError, RunError
+from runtime.batch import Ended, Event, Ready
+from runtime.device import Device, Engine
+from runtime.policy import Action, Fail, FifoPolicy, Respond, Submit
+
+QUIET_SECONDS = 600.0  # LoadGen writing its logs is the longest legitimate silence: 31 GB for SDXL's accuracy run
+TICK_SECONDS = 0.5  # how often `on_tick` (progress) is called while nothing happens
+
+
+class DevicePool:
+    """All devices of a run. `open` first, then `serve` in the thread that is to answer LoadGen."""
+
+    def __init__(self, engines: Mapping[str, Engine], policy: FifoPolicy, *, quiet_seconds: float = QUIET_SECONDS) -> None:
+        self.policy = policy
+        self.ready: dict[str, Ready] = {}
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._devices = {uri: Device(uri, engine, self._events.put) for uri, engine in engines.items()}
+        self._quiet_ns = int(quiet_seconds * 1e9)
+
+    def post(self, event: Event) -> None:
+        """Hand in an event from any thread (LoadGen's: Issue, Ended)."""
+        self._events.put(event)
+
+    def open(self, on_tick: Callable[[], None] = lambda: None) -> None:
+        """Start every device and wait until it is ready or lost; DeviceError names the first that failed."""
+        for device in self._devices.values():
+            device.start()
+        while self.policy.opening:
+            event = self._next(on_tick)
+            if isinstance(event, Ready):
+                self.ready[event.device] = event
+            self._carry_out(event, lambda _: None)
+
+    def serve(self, respond: Callable[[Respond], None], on_tick: Callable[[], None] = lambda: None) -> None:
+        """Answer queries until Ended; RunError when the load generator failed, DeviceError when the devices did."""
+        while True:
+            event = self._next(on_tick)
+            if isinstance(event, Ended):
+                if event.cause is not None:
+                    raise RunError(event.cause)
+                if self.policy.owed:
+                    raise RunError(f"LoadGen ended while {self.policy.owed} samples were not answered")
+                return
+            self._carry_out(event, respond)
+
+    def close(self, timeout_s: float = 5.0) -> list[str]:
+        """Stop the threads; the URIs of devices that are still busy (a lost one may be) and were left behind."""
+        return [uri for uri, device in self._devices.items()
+                if not device.stop(0.0 if uri in self.policy.lost else timeout_s)]
+
+    def executable_cpu_seconds(self) -> float:
+        """CPU time in executables so far, over all devices."""
+        return sum(device.engine.executable_cpu_seconds() for device in self._devices.values())
+
+    def _next(self, on_tick: Callable[[], None]) -> Event | None:
+        """The next event; None when a deadline passed first."""
+        quiet_since = time.monotonic_ns()
+        while True:
+            now = time.monotonic_ns()
+            deadline = self.policy.next_deadline_ns()
+            if deadline is None:
+                deadline = quiet_since + self._quiet_ns
+                if deadline <= now:
+                    raise RunError(f"LoadGen gave no query and did not end for {self._quiet_ns / 1e9:g} s")
+            if deadline <= now:
+                return None
+            try:
+                return self._events.get(timeout=min((deadline - now) / 1e9, TICK_SECONDS))
+            except queue.Empty:
+                on_tick()
+
+    def _carry_out(self, event: Event | None, respond: Callable[[Respond], None]) -> None:
+        now = time.monotonic_ns()
+        actions: list[Action] = self.policy.expire(now) if event is None else self.policy.handle(event, now)
+        for action in actions:
+            if isinstance(action, Submit):
+                self._devices[action.device].submit(action.batch)
+        for action in actions:  # devices first: they idle until they have work, LoadGen does not mind a microsecond
+            if isinstance(action, Respond):
+                respond(action)
+            elif isinstance(action, Fail):
+                raise DeviceError(action.cause)
