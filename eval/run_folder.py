@@ -1,0 +1,46 @@
+"""A run folder as the score and the report read it: its result, and the samples it drew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eval.scorer import REPOSITORY
+from harness import run_result
+from harness.run_result import RunResult
+from ireeperf import samples
+from ireeperf.errors import ScoreError
+from ireeperf.samples import SampleSet
+
+
+def read_scorable(run: Path) -> RunResult:
+    """The result of an accuracy run; ScoreError when it is none, failed, or was answered by null devices."""
+    result = run_result.read(run)
+    if result.is_null:
+        raise ScoreError(f"{run} was answered by null devices ({', '.join(result.devices)}), whose answers are no images; "
+                         "repeat the run with --device iree")
+    if result.mode != "accuracy":
+        raise ScoreError(f"{run} is a {result.mode} run and holds no images; run harness.offline with --mode accuracy")
+    if result.status != "valid":
+        raise ScoreError(f"{run} is {result.status} ({result.cause}); repeat it, its log is not scored")
+    return result
+
+
+def read_samples(result: RunResult) -> SampleSet:
+    """The samples that the run drew, checked by digest; ScoreError when the file has changed since."""
+    path = Path(result.sample_set)
+    if not path.is_file() and not path.is_absolute() and (REPOSITORY / path).is_file():
+        path = REPOSITORY / path
+    whole = samples.read(path)
+    if whole.digest == result.sample_set_digest:
+        return whole
+    if result.samples_issued < len(whole):
+        head = whole.head(result.samples_issued)
+        if head.digest == result.sample_set_digest:
+            return head
+    raise ScoreError(f"sample set {path} has digest {whole.digest[:12]}, the run drew {result.sample_set_digest[:12]}; "
+                     "the file was made again since: repeat the run")
+
+
+def image_shape(sample_set: SampleSet) -> tuple[int, int, int]:
+    """(height, width, 3) of one image: SDXL's VAE draws 8 pixels a latent position."""
+    return 8 * sample_set.latents.shape[-2], 8 * sample_set.latents.shape[-1], 3

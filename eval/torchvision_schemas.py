@@ -1,0 +1,27 @@
+"""Lets torchvision import beside a CPU build of torch.
+
+torchvision's wheels are built against CUDA torch; beside a CPU torch their compiled operators do not load, and
+`import torchvision` stops at "operator torchvision::nms does not exist". Transforms and network definitions, all that
+open_clip and pytorch-fid need of it, use none of these operators, so declaring the two schemas is enough.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+
+OPERATORS = ("nms", "qnms")
+
+
+@functools.cache
+def declare() -> object:
+    """Declare the operators that are absent. Call before importing torchvision, open_clip or pytorch_fid.
+
+    Returns the library; the cache keeps it, because the schemas live as long as it does.
+    """
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in OPERATORS:
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
