@@ -10,61 +10,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from export.checkpoint_files import COMPONENTS, NO_CHECKPOINT, config_file, dtype_of, folder_of, weight_files
 from export.model_config import ModelConfig
 from export.sdxl_modules import Decoder, ScheduledUnet, TextEncoders, use_float32_norms
-from ireeperf.errors import ExportError, MissingFileError
+from ireeperf.errors import ExportError
 
-ARCHITECTURES = Path(__file__).parent / "architectures"
-NO_CHECKPOINT = "none"
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
-# per module of a ModelConfig: the folders of a diffusers checkpoint that it is made of
-COMPONENTS = {"clip": ("text_encoder", "text_encoder_2"), "scheduled_unet": ("unet", "scheduler"), "vae": ("vae",)}
-_DIFFUSERS, _TRANSFORMERS = "diffusion_pytorch_model", "model"
-WEIGHTS = {"text_encoder": _TRANSFORMERS, "text_encoder_2": _TRANSFORMERS, "unet": _DIFFUSERS, "vae": _DIFFUSERS}
-
-
-def folder_of(config: ModelConfig, checkpoint: str) -> Path:
-    """The folder that holds the configs: the checkpoint's own, or this package's for `none`."""
-    folder = ARCHITECTURES / config.model if checkpoint == NO_CHECKPOINT else Path(checkpoint)
-    if not folder.is_dir():
-        known = ", ".join(sorted(p.name for p in ARCHITECTURES.iterdir()))
-        raise MissingFileError(f"architecture {config.model!r} is not in export/architectures, which has {known}"
-                               if checkpoint == NO_CHECKPOINT else f"checkpoint folder {folder} does not exist; give a folder "
-                               "in diffusers layout (unet/, vae/, ...), or --checkpoint none for the graph without weights")
-    return folder
-
-
-def config_file(folder: Path, component: str) -> Path:
-    """The JSON config of one component; MissingFileError when absent."""
-    file = folder / component / ("scheduler_config.json" if component == "scheduler" else "config.json")
-    if not file.is_file():
-        raise MissingFileError(f"{file} does not exist; an SDXL folder in diffusers layout has it")
-    return file
-
-
-def weight_files(folder: Path, component: str, dtype: str) -> tuple[str | None, list[Path]]:
-    """The variant to load (None or "fp16") and its files; MissingFileError names what is absent."""
-    stem = WEIGHTS[component]
-    for variant in ("fp16", None) if dtype == "float16" else (None, "fp16"):
-        infix = f".{variant}" if variant else ""
-        whole = folder / component / f"{stem}{infix}.safetensors"
-        index = folder / component / f"{stem}.safetensors.index{infix}.json"
-        if whole.is_file():
-            return variant, [whole]
-        if index.is_file():
-            parts = [index.parent / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-            if absent := [str(part) for part in parts if not part.is_file()]:
-                raise MissingFileError(f"{', '.join(absent)} of {index.name} absent; fetch the checkpoint again")
-            return variant, [index, *parts]
-    raise MissingFileError(f"{folder / component / stem}.safetensors does not exist (nor its .fp16 variant); "
-                           "fetch the checkpoint, or give --checkpoint none for the graph without weights")
 
 
 def load(config: ModelConfig, module: str, checkpoint: str) -> nn.Module:
     """The torch module behind `module` ("clip", "scheduled_unet", "vae"), in evaluation mode, norms in float32."""
     folder = folder_of(config, checkpoint)
     bare = checkpoint == NO_CHECKPOINT
-    parts = {name: _component(folder, name, _dtype_of(config, name), bare) for name in COMPONENTS[module]}
+    parts = {name: _component(folder, name, dtype_of(config, name), bare) for name in COMPONENTS[module]}
     unet_dtype = DTYPES[config.unet_dtype]
     if module == "clip":
         _require_length(config, parts)
@@ -80,10 +38,6 @@ def load(config: ModelConfig, module: str, checkpoint: str) -> nn.Module:
         built = Decoder(parts["vae"], DTYPES[config.vae_dtype])
     use_float32_norms(built)
     return built.eval().requires_grad_(False)
-
-
-def _dtype_of(config: ModelConfig, component: str) -> str:
-    return {"unet": config.unet_dtype, "vae": config.vae_dtype}.get(component, config.clip_dtype)
 
 
 def _require_channels(config: ModelConfig, found: int, what: str) -> None:

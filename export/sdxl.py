@@ -79,6 +79,7 @@ def export_module(config: ModelConfig, module: str, checkpoint: str, output: Pat
     from iree.turbine import aot
 
     from export import checkpoint as checkpoints
+    from export.checkpoint_files import NO_CHECKPOINT
 
     built = checkpoints.load(config, module, checkpoint)
     aot.externalize_module_parameters(built, external_scope="model")
@@ -92,7 +93,7 @@ def export_module(config: ModelConfig, module: str, checkpoint: str, output: Pat
         path = output / f"{module}_bs{size}.mlir"
         write_mlir(built, arguments, config.module_names[module], path)
         written.append(path)
-    if checkpoint != checkpoints.NO_CHECKPOINT:
+    if checkpoint != NO_CHECKPOINT:
         written.append(output / f"{module}.irpa")
         partial = output / f".{module}.partial.irpa"
         aot.save_module_parameters(partial, built)

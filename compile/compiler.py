@@ -1,0 +1,151 @@
+"""The one compiler call: iree-compile on many modules at once, each with its command line and a readable failure."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from ireeperf.errors import CompileError
+
+POLL_SECONDS = 0.05
+MEMORY_PER_COMPILE = 3 * 2**30  # bytes
+_ERROR = re.compile(r"^(?P<file>[^\n:]*):(?P<line>\d+):(?P<column>\d+): error: (?P<text>.*)$|^(?:.*?)error: (?P<bare>.*)$", re.MULTILINE)
+_OPERATION = re.compile(r"'([a-z_]+\.[\w.]+)'|operation '?\"?([a-z_]+\.[\w.]+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One module to compile. `folder` receives the .vmfb and its command line; `log` the compiler's words, kept on failure."""
+
+    label: str  # scheduled_unet bs2
+    mlir: Path
+    flags: tuple[str, ...]
+    folder: Path
+    name: str  # compiled_spunet_bs2
+    log: Path
+
+    @property
+    def vmfb(self) -> Path:
+        return self.folder / f"{self.name}.vmfb"
+
+    def command(self, output: str) -> list[str]:
+        """The argument list; never a shell string."""
+        return [str(compiler_path()), str(self.mlir), *self.flags, "-o", output]
+
+
+def compiler_path() -> Path:
+    """The iree-compile binary of this environment (not the Python script of that name, which starts it)."""
+    for entry in sys.path:
+        binary = Path(entry) / "iree/compiler/_mlir_libs/iree-compile"
+        if binary.is_file():
+            return binary
+    if found := shutil.which("iree-compile"):
+        return Path(found)
+    raise CompileError("iree-compile is not installed; pip install iree-base-compiler==3.13.0, or run ./scripts/setup")
+
+
+def compiler_version() -> str:
+    """Of the installed package: part of every key."""
+    try:
+        return metadata.version("iree-base-compiler")
+    except metadata.PackageNotFoundError:
+        raise CompileError("iree-base-compiler is not installed; run ./scripts/setup") from None
+
+
+def default_jobs() -> int:
+    """Compiles at a time: one a core (each uses several threads only in its last third), as far as memory goes."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        available = int(re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())[1]) * 1024  # type: ignore[index]
+    except (OSError, TypeError):
+        return cores
+    return max(1, min(cores, available // MEMORY_PER_COMPILE))
+
+
+def compile_all(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, float]]:
+    """Compile in parallel; each task with its wall seconds, as it ends. CompileError at the first failure, and none goes on."""
+    waiting, running = list(tasks), dict[Task, tuple[subprocess.Popen[bytes], float]]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                task = waiting.pop(0)
+                running[task] = _start(task), time.monotonic()
+            for task, (process, started) in list(running.items()):
+                if process.poll() is None:
+                    continue
+                del running[task]
+                _check(task, process.returncode)
+                yield task, time.monotonic() - started
+            time.sleep(POLL_SECONDS)
+    finally:
+        for process, _ in running.values():
+            with_group(process, signal.SIGKILL)
+            process.wait()
+
+
+def _start(task: Task) -> subprocess.Popen[bytes]:
+    task.folder.mkdir(parents=True)
+    task.log.parent.mkdir(parents=True, exist_ok=True)
+    with task.log.open("wb") as log:
+        # a group of its own: Ctrl-C reaches us first, and we end the linkers it started as well
+        return subprocess.Popen(task.command(str(task.vmfb)), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+
+def with_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to a process and all it started."""
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _check(task: Task, code: int) -> None:
+    """Success is exit code 0 and the file: iree-compile can exit 0 after writing a crash reproducer."""
+    words = task.log.read_text(errors="replace")
+    if code == 0 and task.vmfb.is_file() and task.vmfb.stat().st_size:
+        (task.folder / f"{task.name}.command.sh").write_text(
+            f"#!/bin/sh\n# {task.label}, iree-base-compiler {compiler_version()}\n{shlex.join(task.command(task.vmfb.name))}\n")
+        task.log.unlink()
+        return
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+    if code == 0:
+        how += " without writing the executable"
+    raise CompileError(f"{task.label}: iree-compile {how}; {diagnose(words)}\n"
+                       f"  everything it said: {task.log}\n  reproduce: {shlex.join(task.command('/dev/null'))}")
+
+
+def diagnose(words: str) -> str:
+    """The first error of iree-compile's output in one or two short lines: operation, message, and its line of MLIR."""
+    first = _ERROR.search(words)
+    if first is None:
+        last = [line for line in words.splitlines() if line.strip()][-1:]
+        return f"it said nothing of an error; last line: {last[0].strip()[:200]}" if last else "it printed nothing"
+    message = (first["text"] or first["bare"]).strip()
+    operation = _OPERATION.search(message)
+    what = f"operation {operation[1] or operation[2]}: {message[:240]}" if operation else message[:300]
+    line = _source_line(first["file"], first["line"])
+    return what + (f"\n  at {Path(first['file']).name}:{first['line']}: {line}" if line else "")
+
+
+def _source_line(file: str | None, number: str | None) -> str:
+    """Line `number` of the MLIR, cut to one screen line; empty when it cannot be read."""
+    if not file or not number:
+        return ""
+    try:
+        with open(file, errors="replace") as source:
+            for index, line in enumerate(source, 1):
+                if index == int(number):
+                    return line.strip()[:200]
+    except OSError:
+        pass
+    return ""

@@ -1,0 +1,83 @@
+"""Exports from the cache; what is missing is made by `python -m export.sdxl` in a process of its own, for it needs torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from compile.cache import ROOT, Cache
+from compile.compiler import with_group
+from export.checkpoint_files import NO_CHECKPOINT
+from export.export_key import export_key
+from export.model_config import MODULES, ModelConfig
+from ireeperf.errors import ExportError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """One module: its MLIR per batch size and its parameter archive (None without a checkpoint)."""
+
+    module: str
+    key: str
+    mlir: dict[int, Path]
+    archive: Path | None
+
+
+def export_all(config: ModelConfig, model_json: Path, checkpoint: str, cache: Cache) -> list[Exported]:
+    """Every module of `config`, exported now or taken from the cache."""
+    keys = {module: export_key(config, module, checkpoint, cache.digest) for module in MODULES}
+    folders = {module: cache.entry("export", keys[module]) for module in MODULES}
+    missing = [module for module in MODULES if folders[module] is None]
+    if missing:
+        with cache.scratch() as scratch:
+            _run_exporter(model_json, checkpoint, scratch, missing)
+            for module in missing:
+                folders[module] = cache.add("export", keys[module], _part(scratch, module), module=module)
+    found = []
+    for module in MODULES:
+        folder = folders[module]
+        assert folder is not None
+        mlir = {size: folder / f"{module}_bs{size}.mlir" for size in config.batch_sizes[module]}
+        archive = None if checkpoint == NO_CHECKPOINT else folder / f"{module}.irpa"
+        if absent := [str(file) for file in (*mlir.values(), archive) if file is not None and not file.is_file()]:
+            raise ExportError(f"the exporter did not write {', '.join(absent)}; this is a bug in ireeperf")
+        found.append(Exported(module=module, key=keys[module], mlir=mlir, archive=archive))
+    return found
+
+
+def _part(scratch: Path, module: str) -> Path:
+    """The files of one module in a folder of their own."""
+    part = scratch / f"part-{module}"
+    part.mkdir()
+    for file in [*scratch.glob(f"{module}_bs*.mlir"), *scratch.glob(f"{module}.irpa")]:
+        file.rename(part / file.name)
+    return part
+
+
+def _run_exporter(model_json: Path, checkpoint: str, output: Path, modules: list[str]) -> None:
+    """Run the exporter, its lines passed through (they go to stderr: our last line of stdout is the result)."""
+    place = checkpoint if checkpoint == NO_CHECKPOINT else str(Path(checkpoint).resolve())
+    command = [sys.executable, "-m", "export.sdxl", "--model-json", str(model_json.resolve()), "--checkpoint", place,
+               "--output", str(output)]
+    for module in modules:
+        command += ["--module", module]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True,
+                               env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("{"):
+                json.loads(line)  # the exporter's result: nothing in it that is not in the files
+            else:
+                print(line, end="", flush=True)
+        code = process.wait()
+    finally:
+        with_group(process, signal.SIGKILL)
+        process.wait()
+    if code:
+        raise ExportError(f"the exporter exited with code {code}; its error stands above; reproduce: {' '.join(command[1:])}")

@@ -1,0 +1,41 @@
+"""Compiler flags of each target. Every flag says why it is there; what was tried and left out is in LOG.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from compile.target import Target
+
+
+def flags(target: Target, spec: Path | None) -> list[str]:
+    """The flags for one executable, without input and output."""
+    chosen = {"cpu": _cpu, "hip": _hip, "cuda": _cuda}[target.backend](target)
+    # All graph-level optimizations, among them the fusions that make up most of the difference to O0 on every target
+    chosen.append("--iree-opt-level=O3")
+    if spec is not None:
+        # The same file serves every backend; on CUDA the tuning-spec flag exits 0 and applies nothing (IREE 3.13)
+        name = "--iree-codegen-transform-dialect-library" if target.backend == "cuda" else "--iree-codegen-tuning-spec-path"
+        chosen.append(f"{name}={spec}")
+    return chosen
+
+
+def _cpu(target: Target) -> list[str]:
+    return [
+        "--iree-hal-target-device=local",
+        # Native code in an embedded ELF: needs no system linker, here or where it runs
+        "--iree-hal-local-target-device-backends=llvm-cpu",
+        # host: this machine's instruction set; without it the code is baseline x86-64, SSE2 only
+        f"--iree-llvmcpu-target-cpu={target.architecture}",
+    ]
+
+
+def _hip(target: Target) -> list[str]:
+    chosen = ["--iree-hal-target-device=hip", f"--iree-rocm-target={target.architecture}"]
+    if target.architecture == "gfx950":
+        # IREE 3.13 crashes (exit 248, getXorShuffleParamsForTunedChipset) where its default is a 16x16x16 MFMA matmul
+        chosen.append("--iree-llvmgpu-use-direct-load=false")
+    return chosen
+
+
+def _cuda(target: Target) -> list[str]:
+    return ["--iree-hal-target-device=cuda", f"--iree-cuda-target={target.architecture}"]

@@ -1,0 +1,86 @@
+"""Targets: what an executable is compiled for, and which runtime driver runs it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ireeperf.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One compile target. `backend` is cpu, hip or cuda; `driver` is iree.runtime's name."""
+
+    name: str
+    backend: str
+    architecture: str  # what the backend's own flag is given
+    driver: str
+    caveat: str = ""  # printed before compiling
+
+
+# CUDA in IREE 3.13: half-float 1x1 convolutions and attention are wrong on tensor cores (relative error 0.67 and up to 0.48
+# over 32 operations tried on an H100, float32 right to 1.8e-6); sm_90 and later do not compile ("missing GPU target").
+_CUDA_CAVEAT = "IREE 3.13 computes float16 1x1 convolutions and attention wrongly on CUDA; use float32 configs for results"
+TARGETS = {
+    t.name: t for t in (
+        Target(name="cpu", backend="cpu", architecture="host", driver="local-task"),
+        Target(name="cpu-avx2", backend="cpu", architecture="x86-64-v3", driver="local-task"),
+        Target(name="cpu-avx512", backend="cpu", architecture="x86-64-v4", driver="local-task"),
+        Target(name="gfx942", backend="hip", architecture="gfx942", driver="hip"),
+        Target(name="gfx950", backend="hip", architecture="gfx950", driver="hip"),
+        Target(name="sm_80", backend="cuda", architecture="sm_80", driver="cuda", caveat=_CUDA_CAVEAT),
+        Target(name="sm_89", backend="cuda", architecture="sm_89", driver="cuda", caveat=_CUDA_CAVEAT),
+    )
+}
+# AMD names its specs by product as well as by architecture: attention_and_matmul_spec_gfx942_MI325.mlir
+_PRODUCTS = {"mi300": "gfx942", "mi325": "gfx942", "mi350": "gfx950", "mi355": "gfx950"}
+_IN_NAME = re.compile(r"(?<![a-z0-9])(gfx\d{3}|sm_\d{2,3}|cpu(?:-avx2|-avx512)?|mi3[0-9]{2})(?=[xa]?(?![a-z0-9]))")
+_IN_TEXT = {"hip": re.compile(r"\bV?MFMA_"), "cuda": re.compile(r"\bNV_(?:MMA|WMMA)_"), "cpu": re.compile(r"#iree_cpu\.")}
+
+
+def find(name: str) -> Target:
+    """The target called `name`; ConfigError lists those there are."""
+    if name not in TARGETS:
+        raise ConfigError(f"target {name!r} is unknown; known are {', '.join(TARGETS)}")
+    return TARGETS[name]
+
+
+def choose(given: str | None, spec: Path | None, configured: str | None) -> Target:
+    """The target: as given, else as the spec says, else as the model JSON says. A spec for another one is refused."""
+    says = spec_target(spec) if spec else None
+    source, name = next(((source, name) for source, name in (("--target", given), ("the spec", says), ("the model JSON", configured))
+                         if name), ("", None))
+    if name is None:
+        raise ConfigError(f"no target: neither the spec nor the model JSON names one; give --target, one of {', '.join(TARGETS)}")
+    target = find(name)
+    if spec is None:
+        return target
+    for other_source, other in ((source, name), ("the model JSON", None if given else configured)):
+        if says and other and says != other:
+            raise ConfigError(f"{spec.name} is for {says} by its name, {other_source} says {other}; "
+                              f"give the spec of {other}, or --target {says}")
+    families = [family for family, pattern in _IN_TEXT.items() if pattern.search(_text(spec))]
+    if families and target.backend not in families:
+        raise ConfigError(f"{spec} sets {' and '.join(families)} instructions, {source} says {target.name}; "
+                          f"give a spec of {target.backend}, or a {families[0]} target")
+    return target
+
+
+def spec_target(spec: Path) -> str | None:
+    """The target that a spec's file name, or else its folder's, states; None when it states none."""
+    for text in (spec.stem, spec.resolve().parent.name):
+        names = {_PRODUCTS.get(name, name) for name in _IN_NAME.findall(text.lower())}
+        if len(names) > 1:
+            raise ConfigError(f"the name of {spec} states several targets: {', '.join(sorted(names))}; rename it")
+        if names:
+            return names.pop()
+    return None
+
+
+def _text(spec: Path) -> str:
+    try:
+        return spec.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the spec {spec}: {error}") from error
