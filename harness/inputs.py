@@ -10,6 +10,7 @@ from pathlib import Path
 
 from compile import manifest as manifests
 from compile.manifest import Manifest
+from harness import user_conf as user_confs
 from harness.settings import RunSettings
 from ireeperf import samples
 from ireeperf.errors import ConfigError, ManifestError, MissingFileError, RunError
@@ -68,9 +69,7 @@ def resolve(settings: RunSettings, scenario: str, now: datetime) -> Inputs:
         raise ManifestError(f"--batch-size {batch_size} was not compiled; this build has "
                             f"{list(manifest.model.sample_batch_sizes)}")
     user_conf = settings.user_conf or CONF / f"{manifest.model.loadgen_model}.conf"
-    if not user_conf.is_file():
-        raise MissingFileError(f"user.conf {user_conf} does not exist; give LoadGen's settings for model key "
-                               f"{manifest.model.loadgen_model!r} with --user-conf")
+    user_confs.check(user_conf, manifest.model.loadgen_model, scenario)
     name = f"{now:%Y%m%dT%H%M%SZ}-{scenario.lower()}-{settings.mode}-{manifest.key[:8]}"
     inputs = Inputs(manifest_path=manifest_path, manifest=manifest, samples_path=samples_path, samples=sample_set,
                     user_conf=user_conf, batch_size=batch_size, output=settings.output or RUNS / name)

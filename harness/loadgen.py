@@ -30,12 +30,10 @@ class LoadGen:
     _made: ClassVar[bool] = False
 
     def __init__(self, *, model: str, scenario: Literal["Offline"], mode: Literal["performance", "accuracy"],
-                 user_conf: Path, samples: int, folder: Path, post: Callable[[Event], None]) -> None:
+                 user_conf: Path, samples: int) -> None:
         if LoadGen._made:
             raise RunError("LoadGen was already started in this process; start each run in a process of its own")
         LoadGen._made = True
-        self._post = post
-        self._folder = folder
         self._samples = samples
         self._loaded = np.zeros(samples, np.bool_)
         self.settings = lg.TestSettings()
@@ -44,10 +42,14 @@ class LoadGen:
             raise ConfigError(f"LoadGen cannot read {user_conf}; a line is `model.scenario.key = number`")
         self.settings.scenario = getattr(lg.TestScenario, scenario)
         self.settings.mode = MODES[mode]
+        in_memory = int(self.settings.performance_sample_count_override)
+        if in_memory > samples:
+            raise ConfigError(f"{model} needs performance_sample_count {in_memory}, the sample set has {samples}; use a larger "
+                              "set, or for a rehearsal lower performance_sample_count_override in --user-conf")
 
     def offline_samples(self) -> int:
         """Samples that the conf files ask of an Offline performance run."""
-        wanted = OFFLINE_SLACK * self.settings.min_duration_ms / 1e3 * self.settings.offline_expected_qps
+        wanted = OFFLINE_SLACK * self.min_duration_s * float(self.settings.offline_expected_qps)
         return max(int(self.settings.min_query_count), math.floor(wanted))
 
     @property
@@ -59,39 +61,38 @@ class LoadGen:
         """Let the Offline query hold at least `samples` (never fewer than the conf files say)."""
         self.settings.min_query_count = max(int(self.settings.min_query_count), samples)
 
-    def start(self) -> None:
-        """Run the test in a daemon thread: Issue events, then Ended."""
-        threading.Thread(target=self._run, name="loadgen", daemon=True).start()
+    def start(self, folder: Path, post: Callable[[Event], None]) -> None:
+        """Run the test in a daemon thread with its logs in `folder`: `post` gets Issue events, then Ended."""
+        threading.Thread(target=self._run, args=(folder, post), name="loadgen", daemon=True).start()
 
     def respond(self, answer: Respond) -> None:
         """Answer a batch's samples straight from the images' memory; LoadGen copies what it logs before it returns."""
         lg.QuerySamplesComplete([lg.QuerySampleResponse(sample.id, image.ctypes.data, image.nbytes)
                                  for sample, image in zip(answer.batch.samples, answer.completion.images, strict=True)])
 
-    def _run(self) -> None:
+    def _run(self, folder: Path, post: Callable[[Event], None]) -> None:
         try:
             outputs = lg.LogOutputSettings()
-            outputs.outdir = str(self._folder)
+            outputs.outdir = str(folder)
             outputs.copy_summary_to_stdout = False
             logs = lg.LogSettings()
             logs.log_output = outputs
             logs.enable_trace = False  # a trace is 4 MiB and more per run
-            sut = lg.ConstructSUT(self._issue, lambda: None)
+            sut = lg.ConstructSUT(lambda query: post(self._issue(query)), lambda: None)
             qsl = lg.ConstructQSL(self._samples, self._samples, self._load, self._unload)
             # named in the run's folder, so that an audit.config in the current directory never takes part unseen
-            lg.StartTestWithLogSettings(sut, qsl, self.settings, logs, str(self._folder / "audit.config"))
+            lg.StartTestWithLogSettings(sut, qsl, self.settings, logs, str(folder / "audit.config"))
             lg.DestroyQSL(qsl)
             lg.DestroySUT(sut)
-            self._post(Ended(cause=None))
+            post(Ended(cause=None))
         except BaseException as error:
-            self._post(Ended(cause=f"LoadGen failed: {type(error).__name__}: {error}"))
+            post(Ended(cause=f"LoadGen failed: {type(error).__name__}: {error}"))
 
-    def _issue(self, query: list[lg.QuerySample]) -> None:
+    def _issue(self, query: list[lg.QuerySample]) -> Event:
         samples = tuple(Sample(sample.id, sample.index) for sample in query)
         if not all(self._loaded[sample.index] for sample in samples):
-            self._post(Ended(cause="LoadGen issued a sample that it had not loaded"))
-            return
-        self._post(Issue(samples=samples))
+            return Ended(cause="LoadGen issued a sample that it had not loaded")
+        return Issue(samples=samples)
 
     def _load(self, indices: list[int]) -> None:
         self._loaded[indices] = True  # the sample set lies in memory already

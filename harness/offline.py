@@ -11,11 +11,12 @@ import math
 import os
 import sys
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
+from typing import Final
 
 from harness import engines, inputs, record
 from harness.inputs import Inputs
-from harness.loadgen import LoadGen
+from harness.loadgen import OFFLINE_SLACK, LoadGen
 from harness.progress import Progress
 from harness.run_result import RunResult
 from harness.settings import RunSettings, parse
@@ -24,7 +25,7 @@ from runtime.device import Engine
 from runtime.policy import FifoPolicy, Respond
 from runtime.pool import DevicePool
 
-SCENARIO = "Offline"
+SCENARIO: Final = "Offline"
 
 
 def plan(wanted: int, devices: int, batch_size: int, rate: float, min_duration_s: float) -> int:
@@ -34,20 +35,22 @@ def plan(wanted: int, devices: int, batch_size: int, rate: float, min_duration_s
     the rate measured here as well as to the conf's target_qps, so that a machine faster than its conf stays valid.
     """
     wave = devices * batch_size
-    return math.ceil(max(wanted, 1.1 * min_duration_s * rate, 1) / wave) * wave
+    return math.ceil(max(wanted, OFFLINE_SLACK * min_duration_s * rate, 1) / wave) * wave
 
 
 def run(settings: RunSettings) -> int:
     """One run in one folder: 0 when valid, 1 when LoadGen says invalid; otherwise raises, and result.json has the cause."""
-    found = inputs.resolve(settings, SCENARIO, datetime.now(timezone.utc))
+    found = inputs.resolve(settings, SCENARIO, datetime.now(UTC))
     uris = engines.uris(settings, found.manifest)
     print(record.headline(settings, found, uris), flush=True)
+    loadgen = LoadGen(model=found.manifest.model.loadgen_model, scenario=SCENARIO, mode=settings.mode,
+                      user_conf=found.user_conf, samples=len(found.samples))
     ready = engines.make(settings, found)
     inputs.make_folder(found.output)
     with record.terminated_as_error():
         run_record = record.RunRecord(settings, found, SCENARIO, uris)
         try:
-            result = measure(settings, found, run_record, ready)
+            result = measure(settings, found, run_record, loadgen, ready)
         except BaseException as error:
             run_record.fail(error)
             raise
@@ -55,13 +58,12 @@ def run(settings: RunSettings) -> int:
     return 0 if result.status == "valid" else 1
 
 
-def measure(settings: RunSettings, found: Inputs, run_record: record.RunRecord, ready: dict[str, Engine]) -> RunResult:
+def measure(settings: RunSettings, found: Inputs, run_record: record.RunRecord, loadgen: LoadGen,
+            ready: dict[str, Engine]) -> RunResult:
     """Open and warm the devices, let LoadGen run, judge what it logged."""
     policy = FifoPolicy(tuple(ready), batch_sizes=found.manifest.model.sample_batch_sizes, batch_size=found.batch_size,
                         open_seconds=settings.ready_timeout, on_loss=settings.on_device_loss, now_ns=time.monotonic_ns())
     pool = DevicePool(ready, policy)
-    loadgen = LoadGen(model=found.manifest.model.loadgen_model, scenario=SCENARIO, mode=settings.mode,
-                      user_conf=found.user_conf, samples=len(found.samples), folder=run_record.loadgen_folder, post=pool.post)
     print(f"opening and warming up {len(ready)} device{'s' if len(ready) > 1 else ''}", file=sys.stderr, flush=True)
     pool.open()
     slowest = max(device.warm_seconds for device in pool.ready.values())
@@ -80,7 +82,7 @@ def measure(settings: RunSettings, found: Inputs, run_record: record.RunRecord, 
         progress.tick()
 
     run_record.start_clock(pool)
-    loadgen.start()
+    loadgen.start(run_record.loadgen_folder, pool.post)
     pool.serve(respond, progress.tick)
     progress.end()
     result = run_record.finish(samples)

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -39,7 +39,7 @@ class RunRecord:
         self._pool: DevicePool | None = None
         self._clock_ns = time.monotonic_ns()
         self._cpu = (time.process_time(), 0.0)
-        self._started = datetime.now(timezone.utc)
+        self._started = datetime.now(UTC)
         self._interpreter, self._versions, self._host = machine.interpreter(), machine.versions(), machine.host()
         (self.folder / LOADGEN).mkdir()
         shutil.copyfile(inputs.user_conf, self.folder / USER_CONF)  # what LoadGen read, kept with what it led to
@@ -54,7 +54,7 @@ class RunRecord:
     def start_clock(self, pool: DevicePool) -> None:
         """Devices are warm: the run begins now."""
         self._pool, self.policy = pool, pool.policy
-        self._started = datetime.now(timezone.utc)
+        self._started = datetime.now(UTC)
         self._cpu = (time.process_time(), pool.executable_cpu_seconds())
         self._clock_ns = time.monotonic_ns()
 
