@@ -87,7 +87,17 @@ def rows_of(device: HalDevice, view: HalBufferView, first: int, count: int) -> H
     return HalBufferView(target, [count, *view.shape[1:]], view.element_type)
 
 
+class Held:
+    """Memory of a device array for numpy: an array made from it keeps the device's buffer mapped.
+
+    The array that the bindings give does not (3.13): once its DeviceArray is gone, it shows whatever comes next.
+    """
+
+    def __init__(self, array: rt.DeviceArray) -> None:
+        self._array = array
+        self.__array_interface__ = array.to_host().view(np.uint8).__array_interface__  # IREE calls uint8 int8
+
+
 def to_host(device: HalDevice, view: HalBufferView) -> list[np.ndarray]:
-    """The rows of a uint8 view; mapped where the host sees the device's memory, copied elsewhere. IREE calls them int8."""
-    array: np.ndarray = rt.DeviceArray(device, view).to_host()
-    return list(array.view(np.uint8))
+    """The rows of a uint8 view: mapped where the host sees the device's memory, copied elsewhere."""
+    return list(np.asarray(Held(rt.DeviceArray(device, view))))

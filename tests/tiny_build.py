@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -137,6 +141,14 @@ def expected(indices: Sequence[int]) -> list[int]:
     """The value of every pixel of each sample's image."""
     per_step = [GUIDANCE * (i - i // 2) + i % 5 + WEIGHTS["clip"] + WEIGHTS["scheduled_unet"] for i in indices]
     return [int(2 * LATENT + STEPS * step + sum(range(STEPS)) + WEIGHTS["vae"]) % 256 for step in per_step]
+
+
+@functools.cache
+def shared() -> Path:
+    """One compiled build for all tests of this process: a few seconds. Do not write to it."""
+    root = tempfile.mkdtemp(prefix="ireeperf-tiny-")
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    return write(Path(root))
 
 
 def write(root: Path, *, count: int = 40, compiled: bool = True) -> Path:
