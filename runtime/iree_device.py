@@ -116,7 +116,7 @@ class IreeEngine:
             except (RuntimeError, ValueError) as error:
                 raise DeviceError(f"cannot open {self.uri}: {' '.join(str(error).split())[:300]}; "
                                   "see ./scripts/doctor for the drivers and devices of this machine") from error
-            self._workers = {thread for thread in _threads() - before if _name(thread).startswith("iree")}
+            self._workers = _threads() - before
         return device
 
     def _parameters(self, instance: Any, module: str) -> Any:
@@ -144,16 +144,11 @@ def _threads() -> set[str]:
     return set(os.listdir(TASKS)) if TASKS.exists() else set()
 
 
-def _name(thread: str) -> str:
-    try:
-        return (TASKS / thread / "comm").read_text()
-    except OSError:  # it ended
-        return ""
-
-
 def _thread_cpu_seconds(thread: str) -> float:
-    """CPU time of a thread of this process, from the scheduler's nanoseconds."""
+    """CPU time of one of IREE's threads, from the scheduler's nanoseconds; 0 for another thread or one that ended."""
     try:
+        if not (TASKS / thread / "comm").read_text().startswith("iree"):  # named by the thread itself, after it started
+            return 0.0
         return int((TASKS / thread / "schedstat").read_text().split()[0]) / 1e9
     except (OSError, IndexError):
         return 0.0
