@@ -83,12 +83,12 @@ class SampleSet:
 def read(path: Path) -> SampleSet:
     """Read a sample set. ConfigError when the file is absent, corrupt or of another version."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # np.load(path) leaks its file when corrupt
             header = json.loads(archive["header"].tobytes())
             arrays = {name: archive[name] for name in ARRAYS}
     except FileNotFoundError:
         raise ConfigError(f"sample set {path} does not exist; make it with python -m export.samples") from None
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise ConfigError(f"{path} is not a sample set ({error}); make it again with python -m export.samples") from error
     if (version := header.pop("schema_version")) != SampleSet.schema_version:
         raise ConfigError(f"{path}: schema_version {version}, this release reads {SampleSet.schema_version}")
