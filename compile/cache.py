@@ -83,14 +83,17 @@ class Cache:
     def add(self, kind: str, key: str, partial: Path, **details: Any) -> Path:
         """Turn the folder `partial` into an entry, whole or not at all."""
         folder = self.folder / kind / key
-        files = {path.name: document.digest(path) for path in sorted(partial.iterdir())}
+        files = {path.name: self.digest(path) for path in sorted(partial.iterdir())}
         document.write_text(partial / "entry.json", json.dumps(details | {"files": files}, indent=2))
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             partial.rename(folder)
         except OSError as error:
-            if self.entry(kind, key) is None:  # not the other process that was here first
-                raise CompileError(f"cannot write {folder}: {error.strerror}; free the disk or set IREE_BUILD_DIR") from error
+            if self.entry(kind, key) is not None:
+                return folder  # another process was here first
+            raise CompileError(f"cannot write {folder}: {error.strerror}; free the disk or set IREE_BUILD_DIR") from error
+        for name in files:  # they keep size, time and inode under their new name: do not hash them again
+            self._digests[str(folder / name)] = self._digests.pop(str(partial.resolve() / name))
         return folder
 
     @contextmanager

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from ireeperf.errors import CompileError
 
@@ -25,7 +26,7 @@ _OPERATION = re.compile(r"'([a-z_]+\.[\w.]+)'|operation '?\"?([a-z_]+\.[\w.]+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One module to compile. `folder` receives the .vmfb and its command line; `log` the compiler's words, kept on failure."""
+    """One module to compile. `folder` receives the .vmfb and its command line; `log`, on failure, what the compiler said."""
 
     label: str  # scheduled_unet bs2
     mlir: Path
@@ -37,6 +38,11 @@ class Task:
     @property
     def vmfb(self) -> Path:
         return self.folder / f"{self.name}.vmfb"
+
+    @property
+    def words(self) -> Path:
+        """What the compiler says while it runs."""
+        return self.folder.with_suffix(".log")
 
     def command(self, output: str) -> list[str]:
         """The argument list; never a shell string."""
@@ -95,13 +101,12 @@ def compile_all(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, float]
 
 def _start(task: Task) -> subprocess.Popen[bytes]:
     task.folder.mkdir(parents=True)
-    task.log.parent.mkdir(parents=True, exist_ok=True)
-    with task.log.open("wb") as log:
+    with task.words.open("wb") as log:
         # a group of its own: Ctrl-C reaches us first, and we end the linkers it started as well
         return subprocess.Popen(task.command(str(task.vmfb)), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
 
-def with_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def with_group(process: subprocess.Popen[Any], number: signal.Signals) -> None:
     """Send a signal to a process and all it started."""
     try:
         os.killpg(process.pid, number)
@@ -111,12 +116,13 @@ def with_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None
 
 def _check(task: Task, code: int) -> None:
     """Success is exit code 0 and the file: iree-compile can exit 0 after writing a crash reproducer."""
-    words = task.log.read_text(errors="replace")
+    words = task.words.read_text(errors="replace")
     if code == 0 and task.vmfb.is_file() and task.vmfb.stat().st_size:
         (task.folder / f"{task.name}.command.sh").write_text(
             f"#!/bin/sh\n# {task.label}, iree-base-compiler {compiler_version()}\n{shlex.join(task.command(task.vmfb.name))}\n")
-        task.log.unlink()
         return
+    task.log.parent.mkdir(parents=True, exist_ok=True)
+    task.log.write_text(words)
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
     if code == 0:
         how += " without writing the executable"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -35,7 +34,7 @@ def export_all(config: ModelConfig, model_json: Path, checkpoint: str, cache: Ca
     missing = [module for module in MODULES if folders[module] is None]
     if missing:
         with cache.scratch() as scratch:
-            _run_exporter(model_json, checkpoint, scratch, missing)
+            run_exporter(model_json, checkpoint, scratch, missing)
             for module in missing:
                 folders[module] = cache.add("export", keys[module], _part(scratch, module), module=module)
     found = []
@@ -59,25 +58,23 @@ def _part(scratch: Path, module: str) -> Path:
     return part
 
 
-def _run_exporter(model_json: Path, checkpoint: str, output: Path, modules: list[str]) -> None:
-    """Run the exporter, its lines passed through (they go to stderr: our last line of stdout is the result)."""
+def run_exporter(model_json: Path, checkpoint: str, output: Path, modules: list[str]) -> None:
+    """Run the exporter, its lines passed through."""
     place = checkpoint if checkpoint == NO_CHECKPOINT else str(Path(checkpoint).resolve())
     command = [sys.executable, "-m", "export.sdxl", "--model-json", str(model_json.resolve()), "--checkpoint", place,
                "--output", str(output)]
     for module in modules:
         command += ["--module", module]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True,
-                               env=os.environ | {"PYTHONUNBUFFERED": "1"})
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("{"):
-                json.loads(line)  # the exporter's result: nothing in it that is not in the files
-            else:
-                print(line, end="", flush=True)
-        code = process.wait()
-    finally:
-        with_group(process, signal.SIGKILL)
-        process.wait()
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True,
+                          env=os.environ | {"PYTHONUNBUFFERED": "1"}) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if not line.startswith("{"):  # its own closing object: nothing that is not in the files
+                    print(line, end="", flush=True)
+            code = process.wait()
+        except BaseException:
+            with_group(process, signal.SIGKILL)
+            raise
     if code:
         raise ExportError(f"the exporter exited with code {code}; its error stands above; reproduce: {' '.join(command[1:])}")

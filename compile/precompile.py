@@ -33,10 +33,9 @@ from compile.flags import flags
 from compile.manifest import Executable, Manifest, ParameterArchive, Spec
 from compile.target import Target
 from export import model_config
-from export.checkpoint_files import NO_CHECKPOINT
 from export.model_config import ModelConfig
 from ireeperf import document
-from ireeperf.errors import ConfigError, MissingFileError, exit_code
+from ireeperf.errors import ConfigError, MissingFileError, PipelineError, exit_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,12 +143,12 @@ def assemble(output: Path, record: dict[str, Any], units: Sequence[Unit], export
                 place(entry / file, output / file)
             executables.append(Executable(
                 module=module, module_name=config.module_names[module], entry_points=config.function_names[module],
-                batch_size=unit.batch_size, path=f"{name}.vmfb", sha256=cache.digest(entry / f"{name}.vmfb"),
+                batch_size=unit.batch_size, path=f"{name}.vmfb", sha256=cache.digest(output / f"{name}.vmfb"),
                 command=f"{name}.command.sh", seconds=seconds.get(unit.key, 0.0)))
         for one in exported:
             if one.archive is not None:
                 place(one.archive, output / one.archive.name)
-                archives.append(ParameterArchive(module=one.module, path=one.archive.name, sha256=cache.digest(one.archive),
+                archives.append(ParameterArchive(module=one.module, path=one.archive.name, sha256=cache.digest(output / one.archive.name),
                                                  bytes=one.archive.stat().st_size))
         if spec is not None:
             place(spec, output / spec.name)
@@ -175,10 +174,10 @@ def unchanged(output: Path, key: str, cache: Cache) -> bool:
     """Whether `output` already holds the build `key`, every file as the manifest says."""
     try:
         found = manifest.read(output)
-        return found.key == key and all(cache.digest(output / file.path) == file.sha256 and
-                                        (output / getattr(file, "command", file.path)).is_file()
-                                        for file in (*found.executables, *found.parameter_archives))
-    except Exception:  # absent, damaged or of another release: made again
+        files = [(file.path, file.sha256) for file in (*found.executables, *found.parameter_archives)]
+        return (found.key == key and all(cache.digest(output / path) == sha256 for path, sha256 in files) and
+                all((output / executable.command).is_file() for executable in found.executables))
+    except PipelineError:  # absent, damaged or of another release: made again
         return False
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export import model_config, torch_setup
+from export.checkpoint_files import NO_CHECKPOINT, module_files
 from export.model_config import MODULES, ModelConfig
 from ireeperf.errors import ConfigError, ExportError, exit_code
 
@@ -78,8 +79,7 @@ def export_module(config: ModelConfig, module: str, checkpoint: str, output: Pat
     """Write the MLIR of `module` at each of its batch sizes, and its archive; the files written."""
     from iree.turbine import aot
 
-    from export import checkpoint as checkpoints
-    from export.checkpoint_files import NO_CHECKPOINT
+    from export import checkpoint as checkpoints  # torch
 
     built = checkpoints.load(config, module, checkpoint)
     aot.externalize_module_parameters(built, external_scope="model")
@@ -127,10 +127,15 @@ def main() -> int:
     settings = parse()
     config = model_config.read(settings.model_json)
     refuse_quantized(config)
+    for module in settings.module:
+        module_files(config, module, settings.checkpoint)  # what is absent is said before torch is even imported
     print(f"export {settings.model_json} checkpoint {settings.checkpoint} modules {' '.join(settings.module)} "
           f"to {settings.output}", flush=True)
     torch_setup.prepare()
-    settings.output.mkdir(parents=True, exist_ok=True)
+    try:
+        settings.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot write {settings.output}: {error.strerror}; choose another --output") from error
     seconds, files = {}, []
     for module in settings.module:
         started = time.monotonic()

@@ -22,6 +22,7 @@ def prepare() -> Any:
     torch.concat = torch.cat
     # turbine reads attributes torch has renamed, and tracing CLIP warns of its own masks: nothing a user can act on
     warnings.filterwarnings("ignore", module=r"(torch|iree\.turbine|transformers|diffusers)\b.*")
+    warnings.filterwarnings("ignore", message=r".*LeafSpec.*", category=FutureWarning)  # torch copying its own specs
     if torch.version.cuda is not None:
         return None
     # A CPU torch beside torchvision's only wheel: its compiled operators do not load, and registering their fakes fails

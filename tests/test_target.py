@@ -1,0 +1,78 @@
+"""Targets and their flags: which is chosen, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from compile.flags import flags
+from compile.target import TARGETS, choose, find, spec_target
+from ireeperf.errors import ConfigError
+
+
+def spec(folder: Path, name: str, text: str = "module {}") -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_an_unknown_target_is_refused_with_the_list() -> None:
+    with pytest.raises(ConfigError, match=r"'mi325x-cpx' is unknown; known are cpu, cpu-avx2, cpu-avx512, gfx942, gfx950, sm_80, sm_89"):
+        find("mi325x-cpx")
+
+
+@pytest.mark.parametrize(("name", "stated"), [
+    ("attention_and_matmul_spec_gfx942_MI325_bs32.mlir", "gfx942"),  # AMD's own names
+    ("attention_and_matmul_spec_gfx942_MI325.mlir", "gfx942"),
+    ("spec_MI355X.mlir", "gfx950"), ("gfx950.mlir", "gfx950"), ("sm_80/matmul.mlir", "sm_80"), ("cpu-avx512/x.mlir", "cpu-avx512"),
+    ("matmul.mlir", None), ("cpus.mlir", None),
+])
+def test_a_spec_states_its_target_by_name_or_folder(tmp_path: Path, name: str, stated: str | None) -> None:
+    assert spec_target(spec(tmp_path / "specs", name)) == stated
+
+
+def test_a_spec_that_states_two_targets_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="several targets: gfx942, gfx950"):
+        spec_target(spec(tmp_path, "gfx942_MI355.mlir"))
+
+
+def test_the_command_line_wins_over_the_config_and_the_spec_stands_in_for_both(tmp_path: Path) -> None:
+    amd = spec(tmp_path, "spec_gfx942.mlir")
+    assert choose("gfx950", None, "cpu").name == "gfx950"
+    assert choose(None, None, "cpu").name == "cpu"
+    assert choose(None, amd, None).name == "gfx942"
+    assert choose("gfx942", amd, None).name == "gfx942"
+
+
+def test_no_target_anywhere_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="give --target, one of cpu, "):
+        choose(None, None, None)
+
+
+@pytest.mark.parametrize(("given", "configured"), [("cpu", None), (None, "cpu"), ("gfx950", "gfx942")])
+def test_a_spec_for_another_target_is_refused(tmp_path: Path, given: str | None, configured: str | None) -> None:
+    with pytest.raises(ConfigError, match=r"spec_gfx942.mlir is for gfx942 by its name, .* says (cpu|gfx950); give"):
+        choose(given, spec(tmp_path, "spec_gfx942.mlir"), configured)
+
+
+def test_a_spec_without_a_name_is_judged_by_its_instructions(tmp_path: Path) -> None:
+    amd = spec(tmp_path, "matmul.mlir", "mma_kind = #iree_gpu.mma_layout<MFMA_F32_32x32x8_F16>")
+    with pytest.raises(ConfigError, match=r"sets hip instructions, --target says cpu"):
+        choose("cpu", amd, None)
+    assert choose("gfx942", amd, None).name == "gfx942"
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_target_has_its_backend_and_architecture_in_the_flags(name: str) -> None:
+    target = TARGETS[name]
+    text = " ".join(flags(target, None))
+    assert {"cpu": "llvm-cpu", "hip": "device=hip", "cuda": "device=cuda"}[target.backend] in text
+    assert f"={target.architecture}" in text
+    assert ("--iree-llvmgpu-use-direct-load=false" in text) == (name == "gfx950")
+
+
+def test_cuda_takes_the_spec_by_the_flag_that_applies_it(tmp_path: Path) -> None:
+    assert flags(TARGETS["sm_80"], tmp_path / "s.mlir")[-1].startswith("--iree-codegen-transform-dialect-library=")
+    assert flags(TARGETS["gfx942"], tmp_path / "s.mlir")[-1].startswith("--iree-codegen-tuning-spec-path=")
