@@ -85,7 +85,7 @@ def measure(settings: RunSettings, found: Inputs, run_record: record.RunRecord, 
     loadgen.start(run_record.loadgen_folder, pool.post)
     pool.serve(respond, progress.tick)
     progress.end()
-    result = run_record.finish(samples)
+    result = run_record.finish(policy.issued)
     pool.close()
     return result
 

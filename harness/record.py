@@ -87,8 +87,10 @@ class RunRecord:
         if log["errors"]:
             return "invalid", f"LoadGen logged an error: {log['errors'][0]}"
         if self.settings.mode == "performance":
-            valid = log.get("result_validity") == "VALID"
-            return ("valid", None) if valid else ("invalid", str(log.get("result_invalid_reason", "LoadGen gave no verdict")))
+            if log.get("result_validity") == "VALID":
+                return "valid", None
+            unmet = [name for name in ("min_duration", "min_queries") if not log.get(f"result_{name}_met")]
+            return "invalid", f"{' and '.join(unmet) or 'a limit'} not met; LoadGen: {log.get('result_invalid_reason', 'no reason')}"
         found = (self.loadgen_folder / ACCURACY_LOG).stat().st_size
         if found < self.inputs.data_digits:
             raise RunError(f"{ACCURACY_LOG} has {found} bytes, {self.inputs.data_digits} digits of images were answered: it is "
