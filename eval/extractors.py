@@ -1,9 +1,10 @@
-"""The networks that turn images and captions into features. uint8 images [b, H, W, 3] in, float32 rows out, on the CPU."""
+"""The networks that turn images and captions into features. uint8 images [b, H, W, 3] in, float32 rows out."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,41 +35,49 @@ class ImageNetwork(Protocol):
 class ClipNetwork:
     """An open_clip model with its own preprocessing and tokenizer."""
 
-    def __init__(self, name: str, model: Any, preprocess: Any, tokenizer: Any) -> None:
-        self.name, self._model, self._preprocess, self._tokenizer = name, model.eval(), preprocess, tokenizer
+    def __init__(self, name: str, model: Any, preprocess: Any, tokenizer: Any, device: str = "cpu") -> None:
+        self.name, self._preprocess, self._tokenizer, self._device = name, preprocess, tokenizer, device
+        self._model = model.eval().to(device)
 
     @torch.inference_mode()
     def image_features(self, images: np.ndarray) -> np.ndarray:
         """[b, H, W, 3] uint8 -> [b, embedding] float32, not normalized."""
         pixels = torch.stack([self._preprocess(Image.fromarray(image)) for image in images])
-        return self._model.encode_image(pixels).float().numpy()
+        return self._model.encode_image(pixels.to(self._device)).float().cpu().numpy()
 
     @torch.inference_mode()
     def text_features(self, captions: Sequence[str]) -> np.ndarray:
         """b captions -> [b, embedding] float32, not normalized."""
-        return self._model.encode_text(self._tokenizer(list(captions))).float().numpy()
+        return self._model.encode_text(self._tokenizer(list(captions)).to(self._device)).float().cpu().numpy()
 
 
 class EfficientNetLite0:
     """ImageNet EfficientNet-Lite0, mean over positions of the output of one middle block."""
 
-    def __init__(self, weights: Path, block: int = EFFICIENTNET_BLOCK) -> None:
+    def __init__(self, weights: Path, block: int = EFFICIENTNET_BLOCK, device: str = "cpu") -> None:
         from efficientnet_lite_pytorch import EfficientNet
 
-        self.name = f"efficientnet-lite0 block {block}"
+        self.name, self._block, self._device = f"efficientnet-lite0 block {block}", block, device
         with contextlib.redirect_stdout(io.StringIO()):  # the package prints "Loaded pretrained weights"
-            network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(weights)).eval()
+            network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(weights)).eval().to(device)
         self._stem = torch.nn.Sequential(network._conv_stem, network._bn0, network._swish)
-        self._blocks = network._blocks[: block + 1]
+        self._blocks = network._blocks
+        self._mean, self._std = (torch.tensor(x, device=device).view(3, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_STD))
 
-    @torch.inference_mode()
     def activations(self, images: np.ndarray) -> np.ndarray:
         """[b, H, W, 3] uint8 -> [b, channels of the block] float32."""
-        x = _unit(images)
-        x = self._stem((x - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(3, 1, 1))
-        for block in self._blocks:
+        return self.levels(images, (self._block,))[self._block]
+
+    @torch.inference_mode()
+    def levels(self, images: np.ndarray, blocks: Sequence[int]) -> dict[int, np.ndarray]:
+        """Pooled output [b, channels] of each of `blocks`."""
+        x = self._stem((_unit(images, self._device) - self._mean) / self._std)
+        found = {}
+        for index, block in enumerate(self._blocks[: max(blocks) + 1]):
             x = block(x)
-        return x.mean(dim=(2, 3)).numpy()
+            if index in blocks:
+                found[index] = x.mean(dim=(2, 3)).cpu().numpy()
+        return found
 
 
 class InceptionV3:
@@ -76,7 +85,7 @@ class InceptionV3:
 
     name = "inception-v3 pool3 (pytorch-fid)"
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: Path, device: str = "cpu") -> None:
         torchvision_schemas.declare()
         from pytorch_fid import inception
         from torchvision.models import inception_v3
@@ -93,35 +102,39 @@ class InceptionV3:
             raise ScoreError(f"{weights} does not hold the FID Inception's weights: {error}") from error
         network.fc = torch.nn.Identity()
         network.dropout = torch.nn.Identity()
-        self._network = network.eval()
+        self._network, self._device = network.eval().to(device), device
 
     @torch.inference_mode()
     def activations(self, images: np.ndarray) -> np.ndarray:
         """[b, H, W, 3] uint8 -> [b, 2048] float32."""
         side = (INCEPTION_SIDE, INCEPTION_SIDE)
-        x = functional.interpolate(_unit(images), size=side, mode="bilinear", align_corners=False)
-        return self._network(2 * x - 1).numpy()
+        x = functional.interpolate(_unit(images, self._device), size=side, mode="bilinear", align_corners=False)
+        return self._network(2 * x - 1).cpu().numpy()
 
 
-def clip_network(scorer: Scorer, files: dict[str, Path]) -> ClipNetwork:
+def clip_network(scorer: Scorer, files: dict[str, Path], device: str = "cpu") -> ClipNetwork:
     """The CLIP that `scorer` names, from local files."""
     torchvision_schemas.declare()
     import open_clip
 
     if scorer.clip == "openai-vit-b-32":
         # QuickGELU comes with this loader; ViT-B-32 of the default registry has GELU and gives other scores
-        model = open_clip.load_openai_model(str(files["clip"]), precision="fp32", device="cpu")
+        with warnings.catch_warnings():  # OpenAI's file is a TorchScript archive, which torch deprecates
+            warnings.simplefilter("ignore", DeprecationWarning)
+            model = open_clip.load_openai_model(str(files["clip"]), precision="fp32", device="cpu")
         preprocess = open_clip.image_transform(model.visual.image_size, is_train=False,
                                                mean=model.visual.image_mean, std=model.visual.image_std)
-        return ClipNetwork("open_clip ViT-B-32 openai (QuickGELU)", model, preprocess, open_clip.get_tokenizer("ViT-B-32"))
+        return ClipNetwork("open_clip ViT-B-32 openai (QuickGELU)", model, preprocess, open_clip.get_tokenizer("ViT-B-32"), device)
     model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{files['clip'].parent}")
     return ClipNetwork(f"open_clip {scorer.model}/clip", model, preprocess,
-                       _tokenizer(files["clip_vocabulary"].parent, model.context_length))
+                       _tokenizer(files["clip_vocabulary"].parent, model.context_length), device)
 
 
-def image_network(scorer: Scorer, files: dict[str, Path]) -> ImageNetwork:
+def image_network(scorer: Scorer, files: dict[str, Path], device: str = "cpu") -> ImageNetwork:
     """The FID network that `scorer` names, from local files."""
-    return EfficientNetLite0(files["fid"]) if scorer.fid == "efficientnet-lite0" else InceptionV3(files["fid"])
+    if scorer.fid == "efficientnet-lite0":
+        return EfficientNetLite0(files["fid"], device=device)
+    return InceptionV3(files["fid"], device)
 
 
 def _tokenizer(folder: Path, context_length: int) -> Callable[[list[str]], torch.Tensor]:
@@ -137,6 +150,6 @@ def _tokenizer(folder: Path, context_length: int) -> Callable[[list[str]], torch
     return tokenize
 
 
-def _unit(images: np.ndarray) -> torch.Tensor:
+def _unit(images: np.ndarray, device: str) -> torch.Tensor:
     """uint8 [b, H, W, 3] -> float32 [b, 3, H, W] in [0, 1], as torchvision's ToTensor."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div(255)
+    return torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float().div(255)
