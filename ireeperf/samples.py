@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ireeperf import document
 from ireeperf.errors import ConfigError
 
 ARRAYS = ("prompt_ids_1", "prompt_ids_2", "negative_ids_1", "negative_ids_2", "latents")
@@ -70,26 +72,44 @@ class SampleSet:
                          captions=self.captions[:count], latents=self.latents, references=self.references[:count], **rows)
 
     def write(self, path: Path) -> None:
-        """Write as .npz; the header is JSON, so nothing is unpickled on reading."""
-        header = {"schema_version": self.schema_version, "name": self.name, "model": self.model,
-                  "max_seq_len": self.max_seq_len, "captions": self.captions, "references": self.references}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial.npz")
+        """Write as .npz, whole or not at all; the header is JSON, so nothing is unpickled on reading."""
+        header = json.dumps(document.to_dict(_Header(name=self.name, model=self.model, max_seq_len=self.max_seq_len,
+                                                     captions=self.captions, references=self.references)))
         arrays = {name: getattr(self, name) for name in ARRAYS}
-        np.savez_compressed(partial, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
-        partial.replace(path)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.npz")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                np.savez_compressed(partial, header=np.frombuffer(header.encode(), np.uint8), **arrays)
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot write {path}: {error.strerror}; free the disk or choose another folder") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Header:
+    """What a sample set's file says beside its arrays."""
+
+    schema_version: ClassVar[int] = SampleSet.schema_version
+    name: str
+    model: str
+    max_seq_len: int
+    captions: tuple[str, ...]
+    references: tuple[str, ...]
 
 
 def read(path: Path) -> SampleSet:
     """Read a sample set. ConfigError when the file is absent, corrupt or of another version."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # np.load(path) leaks its file when corrupt
-            header = json.loads(archive["header"].tobytes())
+            content = json.loads(archive["header"].tobytes())
             arrays = {name: archive[name] for name in ARRAYS}
     except FileNotFoundError:
         raise ConfigError(f"sample set {path} does not exist; make it with python -m export.samples") from None
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise ConfigError(f"{path} is not a sample set ({error}); make it again with python -m export.samples") from error
-    if (version := header.pop("schema_version")) != SampleSet.schema_version:
-        raise ConfigError(f"{path}: schema_version {version}, this release reads {SampleSet.schema_version}")
-    return SampleSet(**{**header, "captions": tuple(header["captions"]), "references": tuple(header["references"])}, **arrays)
+    header = document.from_dict(_Header, content, where=str(path))
+    return SampleSet(name=header.name, model=header.model, max_seq_len=header.max_seq_len, captions=header.captions,
+                     references=header.references, **arrays)

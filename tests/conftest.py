@@ -1,0 +1,9 @@
+"""Shared by all tests: nothing they do may reach a network, a hub or the user's home."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch, transformers and diffusers are imported: a test that would download fails at once instead of waiting.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
