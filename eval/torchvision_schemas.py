@@ -16,10 +16,12 @@ OPERATORS = ("nms", "qnms")
 
 @functools.cache
 def declare() -> object:
-    """Declare the operators that are absent. Call before importing torchvision, open_clip or pytorch_fid.
+    """Declare the operators that are absent; nothing on a CUDA build. Call before importing torchvision, open_clip or pytorch_fid.
 
     Returns the library; the cache keeps it, because the schemas live as long as it does.
     """
+    if torch.version.cuda is not None:
+        return None
     library = torch.library.Library("torchvision", "FRAGMENT")
     for name in OPERATORS:
         if not hasattr(torch.ops.torchvision, name):

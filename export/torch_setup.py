@@ -27,7 +27,9 @@ def prepare() -> Any:
         return None
     # A CPU torch beside torchvision's only wheel: its compiled operators do not load, and registering their fakes fails
     # unless the schemas exist.
-    library = torch.library.Library("torchvision", "DEF")
+    library = torch.library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
+        if hasattr(torch.ops.torchvision, name):
+            continue  # another stage in this process has defined it
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     return library

@@ -15,7 +15,9 @@ def install() -> object:
 
     if torch.version.cuda is not None:
         return None
-    library = torch.library.Library("torchvision", "DEF")
+    library = torch.library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
+        if hasattr(torch.ops.torchvision, name):
+            continue  # another stage in this process has defined it
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     return library
