@@ -14,7 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 CONTRACTS = {
     "export.model_config", "compile.manifest", "compile.match_report", "specs.record", "runtime.partition",
-    "runtime.service_times", "harness.run_result", "export.checkpoint_files", "export.export_key", "ireeperf.samples", "ireeperf.bounds", "ireeperf.document", "ireeperf.errors",
+    "runtime.service_times", "harness.run_result", "export.checkpoint_files", "export.export_key", "ireeperf.samples",
+    "ireeperf.bounds", "ireeperf.document", "ireeperf.errors",
 }
 # the column "may import from other folders"; an entry with a dot is one module
 MAY_IMPORT = {
@@ -29,8 +30,8 @@ MAY_IMPORT = {
 FOLDERS = tuple(MAY_IMPORT)
 MODULES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 # table's last column: heavy packages, by import name
-HEAVY = {"torch", "transformers", "diffusers", "iree.turbine", "iree.compiler", "iree.runtime", "mlperf_loadgen", "torchmetrics", "open_clip",
-         "torchvision", "pytorch_fid", "scipy", "PIL", "safetensors"}
+HEAVY = {"torch", "transformers", "diffusers", "iree.turbine", "iree.compiler", "iree.runtime", "mlperf_loadgen", "torchmetrics",
+         "open_clip", "torchvision", "pytorch_fid", "scipy", "PIL", "safetensors"}
 MAY_LOAD = {
     "ireeperf": set(),
     "export": {"torch", "transformers", "diffusers", "iree.turbine", "iree.compiler", "safetensors", "torchvision"},
