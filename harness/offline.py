@@ -41,7 +41,7 @@ def plan(wanted: int, devices: int, batch_size: int, rate: float, min_duration_s
 def run(settings: RunSettings) -> int:
     """One run in one folder: 0 when valid, 1 when LoadGen says invalid; otherwise raises, and result.json has the cause."""
     found = inputs.resolve(settings, SCENARIO, datetime.now(UTC))
-    uris = engines.uris(settings, found.manifest)
+    uris = engines.uris(settings, found)
     print(record.headline(settings, found, uris), flush=True)
     loadgen = LoadGen(model=found.manifest.model.loadgen_model, scenario=SCENARIO, mode=settings.mode,
                       user_conf=found.user_conf, samples=len(found.samples))

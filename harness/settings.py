@@ -23,7 +23,7 @@ class RunSettings:
     user_conf: Path | None
     output: Path | None
     device: Literal["iree", "null"]
-    devices: int
+    devices: int | None
     driver: str | None
     service_times: Path | None
     batch_size: int | None
@@ -59,9 +59,9 @@ def parse(scenario: str, argv: Sequence[str] | None = None) -> RunSettings:
     add("--user-conf", type=Path, help="LoadGen's user.conf (default: harness/conf/<loadgen_model>.conf)")
     add("--output", type=Path, help="folder of this run, new or empty (default: runs/<UTC>-<scenario>-<mode>-<key>)")
     add("--device", choices=("iree", "null"), default="iree", help="null: take a known time, answer with tags; never scored")
-    add("--devices", type=int, default=1, help="logical devices (default %(default)s)")
+    add("--devices", type=int, help="logical devices (default: one per core for a CPU build, else 1)")
     add("--driver", choices=("local-task", "local-sync", "hip", "cuda"),
-        help="IREE driver (default: the manifest's; local-sync for several CPU devices)")
+        help="IREE driver (default: the manifest's; local-sync when several CPU devices share the cores)")
     add("--service-times", type=Path, help="service-time table of the null device (default: harness/presets/null.toml)")
     add("--batch-size", type=int, help="samples per batch (default: the largest that was compiled)")
     add("--sample-count", type=int, help="use the first N samples of the set (default: all)")

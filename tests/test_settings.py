@@ -36,7 +36,7 @@ def test_every_flag_is_read() -> None:
 def test_no_argument_means_everything_is_found_out() -> None:
     settings = parse("offline", [])
     assert settings.manifest is None and settings.samples is None and settings.output is None
-    assert (settings.mode, settings.device, settings.devices, settings.on_device_loss) == ("performance", "iree", 1, "fail")
+    assert (settings.mode, settings.device, settings.devices, settings.on_device_loss) == ("performance", "iree", None, "fail")
 
 
 @pytest.mark.parametrize(("argv", "words"), [
