@@ -16,7 +16,7 @@ from typing import Final
 
 from harness import engines, inputs, record
 from harness.inputs import Inputs
-from harness.loadgen import OFFLINE_SLACK, LoadGen
+from harness.loadgen import LoadGen
 from harness.progress import Progress
 from harness.run_result import RunResult
 from harness.settings import RunSettings, parse
@@ -26,16 +26,17 @@ from runtime.policy import FifoPolicy, Respond
 from runtime.pool import DevicePool
 
 SCENARIO: Final = "Offline"
+WARM_UP_SLACK = 1.5  # one warm-up batch per device is a rough measure, most of all on a shared machine
 
 
 def plan(wanted: int, devices: int, batch_size: int, rate: float, min_duration_s: float) -> int:
     """Samples of a performance query: what the conf files want, enough for min_duration, in whole waves.
 
-    `rate` is samples per second of all devices, as warmed up. LoadGen's rule, slack x duration x rate, is applied to
-    the rate measured here as well as to the conf's target_qps, so that a machine faster than its conf stays valid.
+    `rate` is samples per second of all devices, as warmed up: LoadGen's rule, slack x duration x rate, is applied to it as
+    well as to the conf's target_qps, so that a machine faster than its conf stays valid.
     """
     wave = devices * batch_size
-    return math.ceil(max(wanted, OFFLINE_SLACK * min_duration_s * rate, 1) / wave) * wave
+    return math.ceil(max(wanted, WARM_UP_SLACK * min_duration_s * rate, 1) / wave) * wave
 
 
 def run(settings: RunSettings) -> int:
