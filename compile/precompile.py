@@ -174,7 +174,7 @@ def unchanged(output: Path, key: str, cache: Cache) -> bool:
     """Whether `output` already holds the build `key`, every file as the manifest says."""
     try:
         found = manifest.read(output)
-        files = [(file.path, file.sha256) for file in (*found.executables, *found.parameter_archives)]
+        files = [(e.path, e.sha256) for e in found.executables] + [(a.path, a.sha256) for a in found.parameter_archives]
         return (found.key == key and all(cache.digest(output / path) == sha256 for path, sha256 in files) and
                 all((output / executable.command).is_file() for executable in found.executables))
     except PipelineError:  # absent, damaged or of another release: made again

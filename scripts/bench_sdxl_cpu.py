@@ -143,7 +143,12 @@ def iree_step(module: ScheduledUnet, config: ModelConfig, batch_size: int, array
     dtype = np.dtype(config.unet_dtype)
     cast = [array.astype(dtype) if index in (1, 2, 3) else array for index, array in enumerate(arrays)]
     placed = [rt.asdevicearray(runtime.device, array) for array in cast]
-    return lambda: forward(*placed).to_host()
+
+    def step() -> np.ndarray:
+        latents = forward(*placed)
+        return np.array(latents.to_host())  # to_host is a view of the device's memory
+
+    return step
 
 
 def measure(contestants: dict[str, Callable[[], np.ndarray]], pairs: int) -> dict[str, dict[str, list[float]]]:
