@@ -66,7 +66,8 @@ def measure(settings: RunSettings, found: Inputs, run_record: record.RunRecord, 
                         open_seconds=settings.ready_timeout, on_loss=settings.on_device_loss, now_ns=time.monotonic_ns())
     pool = DevicePool(ready, policy)
     print(f"opening and warming up {len(ready)} device{'s' if len(ready) > 1 else ''}", file=sys.stderr, flush=True)
-    pool.open()
+    progress = Progress(policy)
+    pool.open(progress.tick)
     slowest = max(device.warm_seconds for device in pool.ready.values())
     policy.batch_seconds = settings.batch_timeout or max(60.0, 20 * slowest)
     samples, rate = len(found.samples), len(pool.ready) * found.batch_size / max(slowest, 1e-6)
@@ -75,13 +76,13 @@ def measure(settings: RunSettings, found: Inputs, run_record: record.RunRecord, 
         loadgen.ask_for(samples)
     print(f"{samples} samples, about {samples / rate:.0f} s at {rate:.2f} samples/s (warm-up batch: {slowest:.2f} s)",
           file=sys.stderr, flush=True)
-    progress = Progress(policy)
 
     def respond(answer: Respond) -> None:
         loadgen.respond(answer)
         run_record.add(answer)
         progress.tick()
 
+    progress.start()
     run_record.start_clock(pool)
     loadgen.start(run_record.loadgen_folder, pool.post)
     pool.serve(respond, progress.tick)

@@ -94,8 +94,9 @@ class Held:
     """
 
     def __init__(self, array: rt.DeviceArray) -> None:
-        self._array = array
-        self.__array_interface__ = array.to_host().view(np.uint8).__array_interface__  # IREE calls uint8 int8
+        self._array = array  # holds the mapping, where there is one
+        self._host = array.to_host().view(np.uint8)  # holds the copy otherwise; IREE calls uint8 int8
+        self.__array_interface__ = self._host.__array_interface__
 
 
 def to_host(device: HalDevice, view: HalBufferView) -> list[np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -175,6 +176,34 @@ def test_ctrl_c_and_sigterm_end_the_run_at_once_and_the_result_says_so(folder: P
         assert process.wait(timeout=20) == code
     result = run_result.read(folder / "run")
     assert (result.status, result.cause) == ("failed", cause) and 0 < result.samples_completed < result.samples_issued
+
+
+@pytest.mark.loadgen
+def test_ctrl_c_while_a_device_warms_up_ends_the_run_at_once(folder: Path) -> None:
+    (folder / "times.toml").write_text(TIMES.format(60))
+    process = start(folder, *NULL)
+    assert process.stderr is not None
+    try:
+        assert any("opening and warming up" in line for line in process.stderr)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+    finally:
+        process.kill()
+        process.communicate(timeout=20)
+    assert run_result.read(folder / "run").cause == "interrupted (Ctrl-C)"
+
+
+@pytest.mark.loadgen
+@pytest.mark.parametrize("name", ["scheduled_unet_bs4.vmfb", "clip.irpa"])
+def test_a_corrupt_build_is_one_line_exit_code_2_and_no_folder(folder: Path, name: str) -> None:
+    build = Path(shutil.copytree(tiny_build.shared(), folder / "build" / "corrupt"))
+    with (build / name).open("r+b") as file:
+        file.seek(64)
+        file.write(b"!!")
+    _, err = run(folder, "--manifest", str(build), code=2)
+    assert f"{name} has sha256" in error_line(err) and "compile again" in error_line(err)
+    assert not (folder / "run").exists()
 
 
 @pytest.mark.loadgen

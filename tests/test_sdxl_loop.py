@@ -9,7 +9,7 @@ import pytest
 
 from compile import manifest as manifests
 from runtime.iree_device import IreeEngine, check_build
-from runtime.sdxl_loop import SdxlLoop
+from runtime.sdxl_loop import Held, SdxlLoop
 from tests import tiny_build
 
 
@@ -54,6 +54,20 @@ def test_images_stay_what_they_were_when_later_batches_are_drawn(loops: dict[int
     drawn = [(rows, loops[4].draw(samples, rows)) for rows in ([i, i + 1, i + 2, i + 3] for i in range(0, 36, 4))]
     for rows, images in drawn:
         assert values(images) == tiny_build.expected(rows)
+
+
+class Copied:
+    """A device array whose memory the host does not see (a GPU's): to_host gives a copy and keeps none."""
+
+    def to_host(self) -> np.ndarray:
+        return np.arange(10_000_000, dtype=np.int32).view(np.int8)
+
+
+def test_a_copy_from_the_device_lives_as_long_as_its_array() -> None:
+    array = np.asarray(Held(Copied()))  # type: ignore[arg-type]
+    filler = [np.zeros(40_000_000, np.uint8) for _ in range(4)]  # would take the freed memory
+    assert array.dtype == np.uint8 and len(filler) == 4
+    np.testing.assert_array_equal(array.view(np.int32), np.arange(10_000_000, dtype=np.int32))
 
 
 def test_images_are_fit_to_be_passed_by_address(loops: dict[int, SdxlLoop]) -> None:
