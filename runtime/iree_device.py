@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ class IreeEngine:
                 driver = _binding.create_hal_driver(name)
                 device = driver.create_default_device() if name.startswith("local") else driver.create_device_by_uri(self.uri)
             except (RuntimeError, ValueError) as error:
-                raise DeviceError(f"cannot open {self.uri}: {' '.join(str(error).split())[:300]}; "
+                raise DeviceError(f"cannot open {self.uri}: {_first(error)}; "
                                   "see ./scripts/doctor for the drivers and devices of this machine") from error
             self._workers = _threads() - before
         return device
@@ -137,7 +138,8 @@ class IreeEngine:
 
 
 def _first(error: BaseException) -> str:
-    return str(error).split("\n")[0][:300]
+    """The first line of an IREE message, without the path of the C++ source in it."""
+    return re.sub(r"\s*\S+/runtime/src/iree/\S+\.c:\d+:", "", str(error).split("\n")[0])[:300].rstrip(": ")
 
 
 def _threads() -> set[str]:
