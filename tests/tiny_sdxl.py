@@ -12,6 +12,7 @@ from typing import Any
 from export.model_config import ModelConfig
 
 WIDTH, HEIGHT = 64, 48
+LIBRARY_WARNINGS = ("FutureWarning", "DeprecationWarning", "UserWarning")  # torch, transformers and turbine about themselves
 VOCABULARY, START, END = 100, 98, 99
 TEXT = {"vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
         "max_position_embeddings": 77, "projection_dim": 32, "bos_token_id": START, "eos_token_id": END, "pad_token_id": END}
