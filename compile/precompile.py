@@ -25,6 +25,9 @@ from typing import Any
 
 if not __package__:  # started as a file: compile/ must not shadow the standard library
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    _ENVIRONMENT = Path(sys.path[0], ".venv")
+    if sys.prefix == sys.base_prefix and (_ENVIRONMENT / "bin/python").exists():  # typed as ./compile/precompile.py
+        os.execv(_ENVIRONMENT / "bin/python", [str(_ENVIRONMENT / "bin/python"), *sys.argv])
 
 from compile import compiler, exporting, manifest, target
 from compile.cache import ROOT, Cache, build_root, key_of

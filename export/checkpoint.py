@@ -12,7 +12,7 @@ from torch import nn
 
 from export.checkpoint_files import COMPONENTS, NO_CHECKPOINT, config_file, dtype_of, folder_of, weight_files
 from export.model_config import ModelConfig
-from export.sdxl_modules import Decoder, ScheduledUnet, TextEncoders, use_float32_norms
+from export.sdxl_modules import Decoder, ScheduledUnet, TextEncoders, use_explicit_attention, use_float32_norms
 from ireeperf.errors import ExportError
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
@@ -29,6 +29,8 @@ def load(config: ModelConfig, module: str, checkpoint: str) -> nn.Module:
         built: nn.Module = TextEncoders(parts["text_encoder"], parts["text_encoder_2"], unet_dtype)
     elif module == "scheduled_unet":
         _require_channels(config, parts["unet"].config.in_channels, "unet's in_channels")
+        if config.attention == "explicit":
+            use_explicit_attention(parts["unet"])
         built = ScheduledUnet(parts["unet"], parts["scheduler"], config.num_inference_steps, config.image_shape[:2], unet_dtype)
     else:
         _require_channels(config, parts["vae"].config.latent_channels, "vae's latent_channels")

@@ -33,6 +33,7 @@ class ModelConfig:
     model: str = "sdxl-base-1.0"  # folder below export/architectures with the diffusers configs, used by --checkpoint none
     clip_dtype: Dtype = "float16"
     vae_dtype: Dtype = "float16"
+    attention: Literal["fused", "explicit"] = "fused"  # of the UNet; explicit (matmul, softmax, matmul) is faster on CPUs
     num_inference_steps: int = 20
     guidance_scale: float = 8.0
     negative_prompt: str = NEGATIVE_PROMPT

@@ -41,6 +41,16 @@ def use_float32_norms(module: nn.Module) -> None:
             child.__class__ = Float32LayerNorm
 
 
+def use_explicit_attention(unet: Any) -> None:
+    """Attention as matmul, softmax and matmul, which llvm-cpu tiles as matmuls; one fused operation is for GPUs."""
+    from diffusers.models.attention_processor import Attention, AttnProcessor
+
+    unet.set_attn_processor(AttnProcessor())
+    for child in unet.modules():
+        if isinstance(child, Attention):
+            child.upcast_softmax = True  # sums in float32, as the fused operation has them
+
+
 class TextEncoders(nn.Module):
     """CLIP-L and OpenCLIP-bigG (or their like) side by side."""
 

@@ -29,7 +29,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def exported_float16(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("float16")
-    export(tiny_sdxl.config("float16"), checkpoint, folder)
+    export(tiny_sdxl.config("float16", attention="explicit"), checkpoint, folder)
     return folder
 
 
@@ -133,9 +133,10 @@ def shared_latents(config: ModelConfig) -> np.ndarray:
     return torch.randn((2, *config.latent_shape), generator=torch.Generator().manual_seed(0)).numpy()
 
 
-@pytest.mark.parametrize(("dtype", "length", "limit"), [("float32", 64, 0.01), ("float32", 77, 0.01), ("float16", 64, 1.0)])
-def test_the_modules_equal_diffusers(checkpoint: Path, dtype: str, length: int, limit: float) -> None:
-    config = tiny_sdxl.config(dtype, length)
+@pytest.mark.parametrize(("dtype", "length", "attention", "limit"), [
+    ("float32", 64, "fused", 0.01), ("float32", 77, "explicit", 0.01), ("float16", 64, "explicit", 1.0)])
+def test_the_modules_equal_diffusers(checkpoint: Path, dtype: str, length: int, attention: str, limit: float) -> None:
+    config = tiny_sdxl.config(dtype, length, attention=attention)
     latents = shared_latents(config)
     require_equal(torch_images(checkpoint, config, latents), diffusers_images(checkpoint, length, latents), limit)
 
@@ -143,7 +144,7 @@ def test_the_modules_equal_diffusers(checkpoint: Path, dtype: str, length: int, 
 @pytest.mark.parametrize(("dtype", "length", "limit"), [
     ("float32", 64, 0.5), pytest.param("float32", 77, 0.5, marks=pytest.mark.slow), pytest.param("float16", 64, 1.0, marks=pytest.mark.slow)])
 def test_images_of_iree_equal_diffusers(checkpoint: Path, tmp_path: Path, dtype: str, length: int, limit: float) -> None:
-    config = tiny_sdxl.config(dtype, length)
+    config = tiny_sdxl.config(dtype, length, attention="explicit")  # as the configs whose target is cpu
     latents = shared_latents(config)
     export(config, checkpoint, tmp_path / "export")
     require_equal(iree_images(tmp_path / "export", config, latents), diffusers_images(checkpoint, length, latents), limit)
@@ -212,16 +213,18 @@ def test_group_norm_sums_in_float32_at_full_size(tmp_path: Path) -> None:
     assert not error < 0.1, "the defect this guards against is gone from IREE: the cast can go as well"
 
 
-def test_no_norm_sums_in_float16(exported_float16: Path) -> None:
+def test_no_norm_or_softmax_sums_in_float16(exported_float16: Path) -> None:
     for module, size in (("clip", 2), ("scheduled_unet", 2), ("vae", 1)):
         lines = [line for line in (exported_float16 / f"{module}_bs{size}.mlir").read_text().splitlines() if re.search(r"= torch\.aten\.\w*norm", line)]
         assert lines and not [line for line in lines if "f16" in line], module
+    softmax = re.findall(r"softmax.*: (.*)", (exported_float16 / "scheduled_unet_bs2.mlir").read_text())
+    assert softmax and not [types for types in softmax if "f16" in types.split("->")[0]]
 
 
 def test_a_graph_without_weights_is_the_same_graph(checkpoint: Path, exported_float16: Path, tmp_path: Path,
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint_files, "ARCHITECTURES", checkpoint.parent)
-    config = tiny_sdxl.config("float16", model=checkpoint.name)
+    config = tiny_sdxl.config("float16", model=checkpoint.name, attention="explicit")
     export(config, "none", tmp_path / "without")
     for file in exported_float16.glob("*.mlir"):
         assert file.read_text() == (tmp_path / "without" / file.name).read_text()
