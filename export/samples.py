@@ -106,15 +106,13 @@ def main() -> int:
     settings = parse()
     config = model_config.read(settings.model_json)
     captions, references, origin = read_captions(settings.captions, settings.column, settings.count)
-    name = settings.name or f"{origin or f'{config.model}-{len(captions)}'}" + ("-head" + str(settings.count) if origin and settings.count else "")
+    found = f"{origin}-head{settings.count}" if origin and settings.count else origin or f"{config.model}-{len(captions)}"
+    name = settings.name or found
     print(f"samples {name} of {settings.captions}: {len(captions)} captions, {config.max_seq_len} tokens, "
           f"latents {config.latent_shape}, negative prompt {config.negative_prompt!r}", flush=True)
     torch_setup.prepare()
     samples = make(config, settings.tokenizers, captions, references, name)
-    try:
-        samples.write(settings.output)
-    except OSError as error:
-        raise ConfigError(f"cannot write {settings.output}: {error.strerror}; free the disk or choose another --output") from error
+    samples.write(settings.output)
     print(json.dumps({"samples": len(samples), "name": name, "digest": samples.digest, "task_digest": samples.task_digest,
                       "output": str(settings.output)}))
     return 0

@@ -112,7 +112,7 @@ def write_mlir(built: torch.nn.Module, arguments: dict[str, tuple[torch.Tensor, 
         if function == "encode_prompts":
             # transformers installs its hidden-state hooks on the first call, under a lock that cannot be traced
             with torch.no_grad():
-                method(built, *example)
+                method(built, *(ids[:1, :2] for ids in example))
         try:
             with torch.no_grad():
                 programs.export_program(method, args=example, name=function, strict=False)
