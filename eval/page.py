@@ -101,7 +101,8 @@ def _judgement(score: MetricScore) -> str:
         return "no bound"
     used = (score.value - score.bound.reference) / (score.bound.reference * score.bound.tolerance)
     verdict = "inside" if score.accepted else "outside"
-    return f"{verdict} [{score.bound.lower:.3f}, {score.bound.upper:.3f}], {abs(used):.0%} of the drift allowed {'up' if used >= 0 else 'down'}"
+    share = f"{abs(used):.0%} of what may be {'above' if used >= 0 else 'below'} the reference"
+    return f"{verdict} [{score.bound.lower:.3f}, {score.bound.upper:.3f}]: {share}"
 
 
 def _scores(data: ReportData) -> str:
@@ -113,9 +114,10 @@ def _scores(data: ReportData) -> str:
         plot = plots.band(score) or f'<p><strong>{score.value:.3f}</strong> <span class="dim">no bound</span></p>'
         panels.append(f'<div class="panel"><h3>{name} <span class="dim">· {meaning}</span></h3>{plot}</div>')
     gate = f"gate {scores.gate}" if scores.gate else "no gate is known for these samples"
+    stuck = f'<p class="bad">{scores.repeated} images equal another caption’s: is a buffer stuck?</p>' if scores.repeated else ""
     note = (f"{scores.samples} samples, {gate}. A score above the upper bound fails, and one below the lower bound too. FID: {scores.fid_network} against "
             f"{scores.fid_reference}. CLIP: {scores.clip_network}.")
-    return f'<section><h2>Accuracy</h2><div class="panels">{"".join(panels)}</div><p class="note">{escape(note)}</p></section>'
+    return f'<section><h2>Accuracy</h2><div class="panels">{"".join(panels)}</div>{stuck}<p class="note">{escape(note)}</p></section>'
 
 
 def _loadgen(data: ReportData) -> str:

@@ -80,6 +80,7 @@ def service_times(batches: Sequence[BatchEvent], bins: int = 24) -> str:
     low, high = times[0], times[-1]
     if high - low < 0.02 * high:  # equal times would fill one bin of no width
         low, high = 0.98 * low, 1.02 * high + 1e-9
+    unit = 1000.0 if high >= 1000 else 1.0
     counts = [0] * bins
     for value in times:
         counts[min(bins - 1, int(bins * (value - low) / (high - low)))] += 1
@@ -92,8 +93,8 @@ def service_times(batches: Sequence[BatchEvent], bins: int = 24) -> str:
                          f'height="{height:.1f}" rx="2"/>')
     parts += [_text(left - 6, bottom - (bottom - top - 14) + 4, str(max(counts)), "end", "dim"), _text(left - 6, bottom, "0", "end", "dim")]
     for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
-        parts.append(_text(left + share * (right - left), bottom + 18, f"{low + share * (high - low):.1f}", anchor, "dim"))
-    parts.append(_text((left + right) / 2, bottom + 38, "milliseconds a batch", "middle", "dim"))
+        parts.append(_text(left + share * (right - left), bottom + 18, f"{(low + share * (high - low)) / unit:.4g}", anchor, "dim"))
+    parts.append(_text((left + right) / 2, bottom + 38, "seconds a batch" if unit > 1 else "milliseconds a batch", "middle", "dim"))
     return _svg(WIDTH, 258, parts, f"{len(times)} batches, median {times[len(times) // 2]:.1f} ms")
 
 

@@ -12,7 +12,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +24,7 @@ from eval import accuracy_log, clip, extractors, fid, gate, originals, run_folde
 from eval.accuracy_log import AccuracyLog
 from eval.extractors import ClipNetwork, ImageNetwork
 from eval.gate import GateFile
+from eval.pixels import Repeats
 from eval.scores import NAME, MetricScore, Scores
 from harness.run_result import LOADGEN, SCORE
 from ireeperf import document
@@ -129,13 +130,16 @@ def score(settings: ScoreSettings) -> Scores:
     try:
         (partial / "images").mkdir(parents=True, exist_ok=True)
         shown = shown_indices(sample_set)
-        features = extract(_images(log, shape, partial / "images", shown), sample_set.captions, clip_network, image_network)
+        repeats = Repeats()
+        features = extract(_images(log, shape, _observe(repeats, sample_set, partial / "images", shown)), sample_set.captions,
+                           clip_network, image_network)
         scores = judge(features, mean, covariance, found)
         written = Scores(
             run=result.run, model=result.model, samples=len(sample_set), task_digest=sample_set.task_digest,
             gate=found.name if found else None, scores=scores,
             accuracy_pass=None if found is None else all(s.accepted for s in scores), clip_network=clip_network.name,
             fid_network=image_network.name, fid_reference=reference, log_sha256=log.sha256, duplicates=log.duplicates,
+            repeated=repeats.count,
             digests={role: scorer.checksum(path, "sha256") for role, path in files.items()},
             seconds=round(time.monotonic() - started, 3), versions=_versions())
         _write(partial, written, {index: sample_set.captions[index] for index in shown})
@@ -170,16 +174,24 @@ def summary(scores: Scores) -> dict[str, object]:
         found = scores.of(metric)
         line[key] = found.value
         line[f"{key}_bounds"] = [found.bound.lower, found.bound.upper] if found.bound else None
-    return line | {"seconds": scores.seconds}
+    return line | {"repeated_images": scores.repeated, "seconds": scores.seconds}
 
 
-def _images(log: AccuracyLog, shape: tuple[int, int, int], folder: Path,
-            shown: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+def _images(log: AccuracyLog, shape: tuple[int, int, int],
+            observe: Callable[[int, np.ndarray], None]) -> Iterator[tuple[int, np.ndarray]]:
     for index, data in log:
         image = np.frombuffer(data, np.uint8).reshape(shape)
+        observe(index, image)
+        yield index, image
+
+
+def _observe(repeats: Repeats, sample_set: SampleSet, folder: Path, shown: Sequence[int]) -> Callable[[int, np.ndarray], None]:
+    """What is done with each image besides scoring it."""
+    def observe(index: int, image: np.ndarray) -> None:
+        repeats.add(image.tobytes(), sample_set.captions[index])
         if index in shown:
             Image.fromarray(image).save(folder / f"{index}.png")
-        yield index, image
+    return observe
 
 
 def _write(folder: Path, scores: Scores, captions: dict[int, str]) -> None:
@@ -216,6 +228,8 @@ def main() -> int:
     for found in scores.scores:
         bound = f"in [{found.bound.lower:.5f}, {found.bound.upper:.5f}]: {found.accepted}" if found.bound else "no bound"
         print(f"{found.metric} {found.value:.5f} {bound}")
+    if scores.repeated:
+        print(f"warning: {scores.repeated} images equal another caption's image; is a device or buffer stuck?")
     if scores.gate is None and not settings.no_gate:
         print(f"no gate in eval/gates is of these {scores.samples} samples: accuracy_pass is null (--no-gate accepts that)")
     print(json.dumps(summary(scores)))

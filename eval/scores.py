@@ -51,6 +51,7 @@ class Scores:
     digests: dict[str, str]  # of every file that was loaded, by role
     log_sha256: str  # of the untruncated mlperf_log_accuracy.json
     duplicates: int  # answers skipped because their index had come before
+    repeated: int  # images that equal another caption's: a stuck buffer, which neither score shows (docs/KILL_TABLE.md)
     seconds: float
     versions: dict[str, str]
 

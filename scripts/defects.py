@@ -125,7 +125,8 @@ def _permuted(captions: list[str]) -> list[str]:
 
 def _stuck_sample(images: np.ndarray) -> np.ndarray:
     images = images.copy()
-    images[STUCK] = images[STUCK - 1]
+    row = min(STUCK, len(images) - 1)
+    images[row] = images[row - 1]
     return images
 
 

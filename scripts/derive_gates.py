@@ -3,22 +3,19 @@
     python -m scripts.derive_gates --samples build/samples/sdxl-nano-77.npz     # all samples, and the first 128 and 256
 
 Writes eval/gates/<model>-<N>.json (bounds, device, versions, seconds in `derivation`) and .npz (mean and covariance of the
-original pictures). Keeps the drawn images in --images, for scripts.kill_table.
+original pictures). Keeps the drawn images in --cache, for scripts.kill_table.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from eval import clip, extractors, fid, originals, scorer
 from eval.extractors import ClipNetwork, ImageNetwork
@@ -26,12 +23,12 @@ from eval.gate import GATES
 from ireeperf import document, samples
 from ireeperf.bounds import Bound, Gate
 from ireeperf.errors import ConfigError, exit_code
-from ireeperf.samples import SampleSet
 from scripts import reference
 
 FID_TOLERANCE, CLIP_TOLERANCE = 0.02, 0.002  # mlcommons/inference#1785
 SUBSETS = (128, 256)  # the demo's: LoadGen's accuracy run of so many samples takes minutes on two cores
 BATCH = 64
+CACHE = Path("build/reference/reference.npz")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +38,8 @@ class DeriveSettings:
     samples: Path
     checkpoint: Path
     device: str
-    images: Path
+    count: int | None
+    cache: Path
     output: Path
 
 
@@ -65,33 +63,6 @@ def batches(images: np.ndarray) -> list[np.ndarray]:
     return [images[start:start + BATCH] for start in range(0, len(images), BATCH)]
 
 
-def draw_or_load(settings: DeriveSettings, sample_set: SampleSet) -> tuple[np.ndarray, float, str]:
-    """Reference images, the seconds they took and where; taken from --images when it holds those of this checkpoint."""
-    identity = f"{sample_set.task_digest} {document.digest(settings.checkpoint / 'unet' / 'diffusion_pytorch_model.safetensors')}"
-    if settings.images.is_file():
-        with np.load(settings.images) as archive:
-            if str(archive["identity"]) == identity:
-                return archive["images"], float(archive["seconds"]), str(archive["device"])
-    pipeline = reference.load(settings.checkpoint, settings.device)
-    started = time.monotonic()
-
-    def progress(done: int) -> None:
-        print(f"{done}/{len(sample_set)} images, {time.monotonic() - started:.0f} s", flush=True)
-
-    images = reference.draw(pipeline, sample_set, progress=progress, batch=256 if settings.device == "cuda" else 32)
-    seconds, device = time.monotonic() - started, device_name(settings.device)
-    settings.images.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(settings.images, images=images, identity=identity, seconds=seconds, device=device)
-    return images, seconds, device
-
-
-def device_name(device: str) -> str:
-    """What drew the images, in words."""
-    if device == "cuda":
-        return f"{torch.cuda.get_device_name()} (TF32 off)"
-    return f"CPU {platform.machine()}"
-
-
 def derivation(count: int, seconds: float, device: str) -> str:
     """How the bounds came about, for the gate file."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "diffusers", "transformers", "open_clip_torch"))
@@ -106,18 +77,21 @@ def derive(settings: DeriveSettings) -> dict[str, dict[str, float]]:
     if not originals.available(sample_set):
         raise ConfigError(f"{settings.samples} names no original pictures: a gate cannot be derived of it")
     networks = Networks.load(sample_set.model, settings.device)
-    images, seconds, device = draw_or_load(settings, sample_set)
+    whole = settings.count or len(sample_set)
+    found_images = reference.draw_first(settings.checkpoint, sample_set, whole, device=settings.device, cache=settings.cache)
+    images = found_images.images
     drawn = np.concatenate([networks.image.activations(part) for part in batches(images)])
-    real = np.concatenate([networks.image.activations(part) for part in batches(originals.read(sample_set))])
+    real = np.concatenate([networks.image.activations(part) for part in batches(originals.read(sample_set.head(whole)))])
     image_features = np.concatenate([networks.clip.image_features(part) for part in batches(images)])
-    text_features = networks.clip.text_features(sample_set.captions)
+    text_features = networks.clip.text_features(sample_set.captions[:whole])
     scores = {}
-    for count in (*SUBSETS, len(sample_set)):
+    for count in (n for n in (*SUBSETS, len(sample_set)) if n <= whole):
         subset = sample_set if count == len(sample_set) else sample_set.head(count)
         mean, covariance = fid.statistics(real[:count])
         found = {"FID_SCORE": fid.fid(drawn[:count], mean, covariance), "CLIP_SCORE": clip.clip_score(image_features[:count], text_features[:count])}
         name = f"{sample_set.model}-{count}"
-        gate = Gate(model=sample_set.model, samples=count, sample_set=subset.task_digest, derivation=derivation(count, seconds * count / len(images), device),
+        gate = Gate(model=sample_set.model, samples=count, sample_set=subset.task_digest,
+                    derivation=derivation(count, found_images.seconds * count / len(images), found_images.device),
                     bounds=(Bound.around("FID_SCORE", found["FID_SCORE"], FID_TOLERANCE), Bound.around("CLIP_SCORE", found["CLIP_SCORE"], CLIP_TOLERANCE)))
         settings.output.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(settings.output / f"{name}.npz", mu=mean, sigma=covariance)
@@ -133,7 +107,8 @@ def parse(argv: Sequence[str] | None = None) -> DeriveSettings:
     parser.add_argument("--samples", type=Path, required=True, help="sample set of all captions (python -m export.samples)")
     parser.add_argument("--checkpoint", type=Path, default=Path("models/sdxl-nano"))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--images", type=Path, default=Path("build/reference/sdxl-nano.npz"), help="keeps the drawn images")
+    parser.add_argument("--count", type=int, help="draw only the first COUNT samples, for the gates of no more (default all)")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="keeps the drawn images (default %(default)s)")
     parser.add_argument("--output", type=Path, default=GATES)
     return DeriveSettings(**vars(parser.parse_args(argv)))
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import platform
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +20,11 @@ import torch
 
 from export import torch_setup
 from export.model_config import NEGATIVE_PROMPT
+from ireeperf import document
 from ireeperf.errors import MissingFileError
 from ireeperf.samples import SampleSet
 
-BATCH = 32
+BATCH = 64  # samples a call, and between two writes of a cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,18 +67,60 @@ def only_afterwards(variation: Variation) -> bool:
     return dataclasses.replace(variation, images=REFERENCE.images) == REFERENCE
 
 
-def draw(pipeline: Any, samples: SampleSet, variation: Variation = REFERENCE, *, rows: Sequence[int] | None = None,
-         batch: int = BATCH, progress: Callable[[int], None] = lambda done: None) -> np.ndarray:
-    """Images of the samples (or of `rows`), [n, H, W, 3] uint8."""
+def draw(pipeline: Any, samples: SampleSet, variation: Variation = REFERENCE, *, rows: Sequence[int] | None = None) -> np.ndarray:
+    """Images of the samples (or of `rows`), [n, H, W, 3] uint8, before `variation.images`."""
     captions = variation.captions(list(samples.captions))
     wanted = list(range(len(samples)) if rows is None else rows)
     drawn = []
     with _precision(pipeline, variation.dtype), variation.patch(pipeline):
-        for start in range(0, len(wanted), batch):
-            part = wanted[start:start + batch]
-            drawn.append(_draw_batch(pipeline, [captions[row] for row in part], samples.latents, variation))
-            progress(start + len(part))
-    return variation.images(np.concatenate(drawn))
+        for start in range(0, len(wanted), BATCH):
+            part = [captions[row] for row in wanted[start:start + BATCH]]
+            drawn.append(_draw_batch(pipeline, part, samples.latents, variation))
+    return np.concatenate(drawn)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """The first images of a sample set, as far as they were drawn."""
+
+    images: np.ndarray  # [n, H, W, 3] uint8
+    seconds: float
+    device: str
+
+
+def draw_first(checkpoint: Path, samples: SampleSet, count: int, *, variation: Variation = REFERENCE, device: str, cache: Path) -> Drawn:
+    """The first `count` images, drawn where `cache` (.npz) does not hold them yet; it is written after every batch."""
+    identity = f"{samples.task_digest} {document.digest(checkpoint / 'unet' / 'diffusion_pytorch_model.safetensors')}"
+    found = _read_cache(cache, identity)
+    pipeline = None
+    while found is None or len(found.images) < count:
+        pipeline = pipeline or load(checkpoint, device)
+        done = 0 if found is None else len(found.images)
+        started = time.monotonic()
+        images = draw(pipeline, samples, variation, rows=range(done, min(done + BATCH, count)))
+        seconds = time.monotonic() - started
+        found = Drawn(images=images if found is None else np.concatenate([found.images, images]),
+                      seconds=seconds + (0 if found is None else found.seconds), device=_device_name(device))
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        partial = cache.with_name(f".{cache.name}.partial.npz")
+        np.savez(partial, identity=identity, images=found.images, seconds=found.seconds, device=found.device)
+        partial.replace(cache)
+        print(f"{cache.stem}: {len(found.images)} of {count} images, {seconds / len(images):.2f} s an image", flush=True)
+    return dataclasses.replace(found, images=found.images[:count])
+
+
+def _read_cache(cache: Path, identity: str) -> Drawn | None:
+    if not cache.is_file():
+        return None
+    with np.load(cache) as archive:
+        if str(archive["identity"]) != identity:
+            return None
+        return Drawn(images=archive["images"], seconds=float(archive["seconds"]), device=str(archive["device"]))
+
+
+def _device_name(device: str) -> str:
+    """What draws, in words."""
+    return f"{torch.cuda.get_device_name()} (TF32 off)" if device == "cuda" else f"CPU ({platform.machine()})"
 
 
 @torch.inference_mode()

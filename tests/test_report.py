@@ -57,7 +57,7 @@ def run(tmp_path: Path) -> Path:
         run="run", model="sdxl-nano", samples=12, task_digest=samples.task_digest, gate="test", accuracy_pass=False,
         scores=(MetricScore.against("FID_SCORE", 40.5, bounds[0]), MetricScore.against("CLIP_SCORE", 31.0, bounds[1])),
         clip_network="clip <nano>", fid_network="efficientnet", fid_reference="originals", digests={"clip": "sha256:00"},
-        log_sha256="ab" * 32, duplicates=0, seconds=1.0, versions={"torch": "2.13.0"}), folder / "score" / scores.NAME)
+        log_sha256="ab" * 32, duplicates=0, repeated=3, seconds=1.0, versions={"torch": "2.13.0"}), folder / "score" / scores.NAME)
     return folder
 
 
@@ -74,7 +74,7 @@ def test_page_is_self_contained_and_says_what_it_is(run: Path) -> None:
     assert len(found.sources) == 4  # two samples, generated and original
     assert all(source.startswith("data:image/png;base64,") for source in found.sources)
     for text in ("Rehearsal model", "Never run on AMD Instinct", "40.500", "31.000", "accuracy OUTSIDE the gate", "[39.200, 40.800]", "clip <nano>",
-                 "local-task://0", "picture 5", "LoadGen, 12 samples", "ab" * 32, "GIL on"):
+                 "local-task://0", "picture 5", "LoadGen, 12 samples", "ab" * 32, "GIL on", "3 images equal another caption"):
         assert text in found.text
 
 

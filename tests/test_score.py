@@ -130,6 +130,14 @@ def test_a_run_of_the_first_samples_finds_them(tmp_path: Path, scorer_json: Path
     assert score.score(settings(run, scorer_json)).samples == 4
 
 
+def test_a_stuck_buffer_is_counted(tmp_path: Path, scorer_json: Path) -> None:
+    drawn = scorable_run.images(6)
+    drawn[4:] = drawn[3]
+    run = scorable_run.write_run(tmp_path, drawn, scorable_run.sample_set(6, references=True))
+    found = score.score(settings(run, scorer_json))
+    assert found.repeated == 2 and score.summary(found)["repeated_images"] == 2
+
+
 def test_missing_files_are_one_error_with_every_name(run: Path, tmp_path: Path) -> None:
     from eval import scorer
     with pytest.raises(MissingFileError) as caught:
