@@ -6,7 +6,6 @@ from pathlib import Path
 
 from compile.target import Target
 
-
 _CHANNELS_LAST = "builtin.module(util.func(iree-preprocessing-convert-conv-to-channels-last))"
 
 
