@@ -20,11 +20,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 if not __package__:  # started as a file: compile/ must not shadow the standard library
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    if not (find_spec("iree") and find_spec("iree.compiler")):  # an interpreter without the compiler: that of ./scripts/setup
+        python = Path(sys.path[0], ".venv/bin/python")
+        if python.is_file() and Path(sys.prefix) != python.parents[1]:
+            os.execv(python, [str(python), __file__, *sys.argv[1:]])
     _ENVIRONMENT = Path(sys.path[0], ".venv")
     if sys.prefix == sys.base_prefix and (_ENVIRONMENT / "bin/python").exists():  # typed as ./compile/precompile.py
         os.execv(_ENVIRONMENT / "bin/python", [str(_ENVIRONMENT / "bin/python"), *sys.argv])
@@ -132,45 +137,49 @@ def compile_units(config: ModelConfig, units: Sequence[Unit], cache: Cache, jobs
 
 
 def assemble(output: Path, record: dict[str, Any], units: Sequence[Unit], exported: Sequence[Exported], spec: Path | None,
-             config: ModelConfig, cache: Cache, seconds: dict[str, float]) -> Manifest:
-    """Put the files into `output`, the manifest last, so that a folder with a manifest is whole."""
+             config: ModelConfig, cache: Cache, seconds: dict[str, float]) -> None:
+    """Put the build into `output`. All of it is copied beside `output` first: on a full disk the old build is still whole."""
+    staging = output.absolute().with_name(f".{output.absolute().name}.partial")
     executables, archives = [], []
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / manifest.NAME).unlink(missing_ok=True)
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
         for unit in units:
             entry = cache.entry("executable", unit.key)
             assert entry is not None
             name, module = unit.name(config), unit.exported.module
             for file in (f"{name}.vmfb", f"{name}.command.sh"):
-                place(entry / file, output / file)
+                shutil.copyfile(entry / file, staging / file)
             executables.append(Executable(
                 module=module, module_name=config.module_names[module], entry_points=config.function_names[module],
-                batch_size=unit.batch_size, path=f"{name}.vmfb", sha256=cache.digest(output / f"{name}.vmfb"),
+                batch_size=unit.batch_size, path=f"{name}.vmfb", sha256=cache.digest(entry / f"{name}.vmfb"),
                 command=f"{name}.command.sh", seconds=seconds.get(unit.key, 0.0)))
         for one in exported:
             if one.archive is not None:
-                place(one.archive, output / one.archive.name)
-                archives.append(ParameterArchive(module=one.module, path=one.archive.name, sha256=cache.digest(output / one.archive.name),
+                # a copy, never a link: who damages a build must not damage the cache
+                shutil.copyfile(one.archive, staging / one.archive.name)
+                archives.append(ParameterArchive(module=one.module, path=one.archive.name, sha256=cache.digest(one.archive),
                                                  bytes=one.archive.stat().st_size))
         if spec is not None:
-            place(spec, output / spec.name)
+            shutil.copyfile(spec, staging / spec.name)
+        document.write(Manifest(executables=tuple(executables), parameter_archives=tuple(archives),
+                                spec=Spec(path=spec.name, sha256=cache.digest(spec)) if spec else None, **record),
+                       staging / manifest.NAME)
+        move_in(staging, output)
     except OSError as error:
         raise ConfigError(f"cannot write {error.filename or output}: {error.strerror}; free the disk or choose another --output") from error
-    written = Manifest(executables=tuple(executables), parameter_archives=tuple(archives),
-                       spec=Spec(path=spec.name, sha256=cache.digest(spec)) if spec else None, **record)
-    document.write(written, output / manifest.NAME)
-    return written
-
-
-def place(source: Path, destination: Path) -> None:
-    """Copy, whole or not at all. Never a link: who damages a build must not damage the cache."""
-    partial = destination.with_name(f".{destination.name}.partial")
-    try:
-        shutil.copyfile(source, partial)
-        partial.replace(destination)
     finally:
-        partial.unlink(missing_ok=True)
+        shutil.rmtree(staging, ignore_errors=True)
+    for name in [executable.path for executable in executables] + [archive.path for archive in archives]:
+        cache.digest(output / name)  # so that the next run need not read them
+
+
+def move_in(staging: Path, output: Path) -> None:
+    """Replace the files of `output` by those of `staging`, the manifest last: a folder with a manifest is whole."""
+    output.mkdir(parents=True, exist_ok=True)
+    (output / manifest.NAME).unlink(missing_ok=True)
+    for file in sorted(staging.iterdir(), key=lambda path: path.name == manifest.NAME):
+        file.replace(output / file.name)
 
 
 def unchanged(output: Path, key: str, cache: Cache) -> bool:
@@ -227,7 +236,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     settings = parse()
     started = time.monotonic()
-    output, _, figures = build(settings)
+    try:
+        output, _, figures = build(settings)
+    except OSError as error:
+        raise ConfigError(f"{error.filename or 'the cache'}: {error.strerror}; free the disk, or set IREE_BUILD_DIR") from error
     print(json.dumps({"manifest": str(output / manifest.NAME), **figures, "seconds": round(time.monotonic() - started, 2)}))
     return 0
 

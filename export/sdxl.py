@@ -139,7 +139,11 @@ def main() -> int:
     seconds, files = {}, []
     for module in settings.module:
         started = time.monotonic()
-        files += export_module(config, module, settings.checkpoint, settings.output)
+        try:
+            files += export_module(config, module, settings.checkpoint, settings.output)
+        except OSError as error:
+            raise ExportError(f"cannot write to {settings.output}: {error.strerror or error}; free the disk or choose another "
+                              "--output") from error
         seconds[module] = round(time.monotonic() - started, 2)
         print(f"exported {module} at batch sizes {list(config.batch_sizes[module])}: {seconds[module]:.1f} s", flush=True)
     print(json.dumps({"files": [path.name for path in files], "seconds": seconds}))

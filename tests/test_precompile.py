@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -245,6 +247,26 @@ def test_an_unwritable_output_is_one_line(exporter: Exporter, checkpoint: Path, 
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot write .*choose another --output"):
         precompile.build(settings(tmp_path, checkpoint, output=tmp_path / "file/build"))
+
+
+def test_on_a_full_disk_the_old_build_is_still_whole(exporter: Exporter, checkpoint: Path, tmp_path: Path,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    output, key, _ = precompile.build(settings(tmp_path, checkpoint))
+    (checkpoint / "unet/config.json").write_text('{"of": "a wider unet"}')
+    copy, copies = shutil.copyfile, []
+
+    def full(source: Path, destination: Path) -> None:
+        copies.append(source)
+        if len(copies) > 3:
+            raise OSError(errno.ENOSPC, "No space left on device", str(destination))
+        copy(source, destination)
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(ConfigError, match="cannot write .*No space left on device; free the disk or choose another --output"):
+        precompile.build(settings(tmp_path, checkpoint))
+    old = manifest.read(output)
+    assert old.key == key and all(manifest.check_file(output, file.path, file.sha256) for file in (*old.executables, *old.parameter_archives))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["build", "cache", "checkpoint"], "nothing half-written"
 
 
 def run(arguments: Sequence[str], tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
