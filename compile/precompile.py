@@ -61,8 +61,8 @@ class CompileSettings:
 def parse(argv: Sequence[str] | None = None) -> CompileSettings:
     parser = argparse.ArgumentParser(prog="compile/precompile.py", allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--model-json", "--model_json", type=Path, required=True, help="model config: export/configs/*.json")
-    parser.add_argument("--checkpoint", help="folder in diffusers layout, or none: executables without weights "
-                                             "(default models/<model of the JSON>)")
+    parser.add_argument("--checkpoint", "--model_weights", metavar="DIR|none",
+                        help="folder in diffusers layout; none: no weights (default models/<model of the JSON>)")
     parser.add_argument("--td-spec", "--td_spec", type=Path, help="transform-dialect tuning spec (.mlir)")
     parser.add_argument("--target", help=f"{', '.join(target.TARGETS)} (default: what the spec or the model JSON names)")
     parser.add_argument("--output", type=Path, help="build folder (default build/<model JSON>-<target>)")

@@ -167,6 +167,22 @@ def measure(contestants: dict[str, Callable[[], np.ndarray]], pairs: int) -> dic
     return found
 
 
+def ratios(times: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
+    """Medians of every contestant, and of what each takes in units of IREE's time: above 1 IREE is faster."""
+    result: dict[str, Any] = {}
+    for other in [name for name in times if name != "iree"]:
+        paired = [b / a for a, b in zip(times["iree"]["wall"], times[other]["wall"], strict=True)]
+        result[f"ratio_{other}"] = round(statistics.median(paired), 3)
+        result[f"ratio_{other}_quartiles"] = [round(q, 3) for q in statistics.quantiles(paired, n=4)[::2]]
+        # CPU time over CPU time: what a busy machine distorts least (torch's threads spin while they wait for each other)
+        cpu = {name: statistics.median(times[name]["cpu"]) for name in ("iree", other)}
+        result[f"ratio_{other}_cpu"] = round(cpu[other] / cpu["iree"], 3)
+    for name, kinds in times.items():
+        for kind, values in kinds.items():
+            result[f"{name}_{kind}_ms"] = round(1e3 * statistics.median(values), 2)
+    return result
+
+
 def bench(name: str, settings: BenchSettings) -> dict[str, Any]:
     """One UNet: ratios above 1 mean that IREE is faster."""
     import torch
@@ -193,16 +209,7 @@ def bench(name: str, settings: BenchSettings) -> dict[str, Any]:
             print(f"torch.compile {time.monotonic() - started:.1f} s", flush=True)
         difference = np.linalg.norm(iree() - eager()) / np.linalg.norm(eager())
         times = measure(contestants, settings.pairs)
-    result: dict[str, Any] = {"parameters": sum(p.numel() for p in unet.parameters()), "relative_error": float(difference)}
-    for other in list(contestants)[1:]:
-        ratios = [b / a for a, b in zip(times["iree"]["wall"], times[other]["wall"], strict=True)]
-        result[f"ratio_{other}"] = round(statistics.median(ratios), 3)
-        # CPU time over CPU time: what a busy machine distorts least (torch's threads spin while they wait for each other)
-        result[f"ratio_{other}_cpu"] = round(statistics.median(times[other]["cpu"]) / statistics.median(times["iree"]["cpu"]), 3)
-        result[f"ratio_{other}_quartiles"] = [round(q, 3) for q in statistics.quantiles(ratios, n=4)[::2]]
-    for contestant, kinds in times.items():
-        for kind, values in kinds.items():
-            result[f"{contestant}_{kind}_ms"] = round(1e3 * statistics.median(values), 2)
+    result = {"parameters": sum(p.numel() for p in unet.parameters()), "relative_error": float(difference), **ratios(times)}
     print(f"{name}: {json.dumps(result)}", flush=True)
     return result
 
