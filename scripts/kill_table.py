@@ -43,7 +43,6 @@ class Figures:
     pixel_worst: float  # of the pixel test's samples: largest mean |difference|, steps of 255
     pixel_bias: float  # mean signed difference over all of them
     repeated: int  # images equal to another caption's
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +85,7 @@ class Measure:
         real = self._levels(originals.read(sample_set))
         self._statistics = {n: {block: fid.statistics(real[block][:n]) for block in BLOCKS} for n in self._counts}
 
-    def __call__(self, images: np.ndarray, drawn_reference: np.ndarray, seconds: float) -> Figures:
+    def __call__(self, images: np.ndarray, drawn_reference: np.ndarray) -> Figures:
         """All figures of `images` [N, H, W, 3]."""
         levels = self._levels(images)
         features = np.concatenate([self._clip.image_features(part) for part in batches(images)])
@@ -96,7 +95,7 @@ class Measure:
             fid={str(n): {str(block): fid.fid(levels[block][:n], *self._statistics[n][block]) for block in BLOCKS} for n in self._counts},
             clip={str(n): clip.clip_score(features[:n], self._text[:n]) for n in self._counts},
             pixel_worst=float(distance.max()), pixel_bias=bias,
-            repeated=pixels.repeated(images, self.sample_set.captions), seconds=round(seconds, 1))
+            repeated=pixels.repeated(images, self.sample_set.captions))
 
     def _levels(self, images: np.ndarray) -> dict[int, np.ndarray]:
         found = [self._network.levels(part, BLOCKS) for part in batches(images)]
@@ -120,12 +119,12 @@ def measure(settings: TableSettings) -> KillTable:
         table = KillTable(model=sample_set.model, task_digest=sample_set.task_digest, device=origin.device, samples=count)
     score = Measure(sample_set.head(count), settings.device)
     if "reference" not in table.rows:
-        table.rows["reference"] = score(origin.images, origin.images, origin.seconds)
+        table.rows["reference"] = score(origin.images, origin.images)
     for defect in defects.DEFECTS:
         if defect.name in table.rows or (settings.only is not None and defect.name not in settings.only):
             continue
         drawn = origin if reference.only_afterwards(defect.variation) else draw(defect.name, defect.variation)
-        table.rows[defect.name] = score(defect.variation.images(drawn.images), origin.images, drawn.seconds)
+        table.rows[defect.name] = score(defect.variation.images(drawn.images), origin.images)
         document.write(table, settings.figures)
         row = table.rows[defect.name]
         print(f"{defect.name}: {', '.join(judge(table, defect.name, count).caught_by) or 'nothing'}, pixel {row.pixel_worst:.2f}", flush=True)

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,6 @@ class Variation:
     steps: int = 20
     guidance: float = 8.0
     negative: str = NEGATIVE_PROMPT
-    dtype: torch.dtype = torch.float32
     rounding: Callable[[torch.Tensor], torch.Tensor] = torch.round
     captions: Callable[[list[str]], list[str]] = list  # what is drawn instead of each sample's caption
     patch: Callable[[Any], contextlib.AbstractContextManager[None]] = contextlib.nullcontext  # of the loaded pipeline
@@ -72,7 +71,7 @@ def draw(pipeline: Any, samples: SampleSet, variation: Variation = REFERENCE, *,
     captions = variation.captions(list(samples.captions))
     wanted = list(range(len(samples)) if rows is None else rows)
     drawn = []
-    with _precision(pipeline, variation.dtype), variation.patch(pipeline):
+    with variation.patch(pipeline):
         for start in range(0, len(wanted), BATCH):
             part = [captions[row] for row in wanted[start:start + BATCH]]
             drawn.append(_draw_batch(pipeline, part, samples.latents, variation))
@@ -84,7 +83,7 @@ class Drawn:
     """The first images of a sample set, as far as they were drawn."""
 
     images: np.ndarray  # [n, H, W, 3] uint8
-    seconds: float
+    cpu_seconds: float  # of this process: wall time says nothing on a shared machine
     device: str
 
 
@@ -96,16 +95,16 @@ def draw_first(checkpoint: Path, samples: SampleSet, count: int, *, variation: V
     while found is None or len(found.images) < count:
         pipeline = pipeline or load(checkpoint, device)
         done = 0 if found is None else len(found.images)
-        started = time.monotonic()
+        started = time.process_time()
         images = draw(pipeline, samples, variation, rows=range(done, min(done + BATCH, count)))
-        seconds = time.monotonic() - started
+        seconds = time.process_time() - started
         found = Drawn(images=images if found is None else np.concatenate([found.images, images]),
-                      seconds=seconds + (0 if found is None else found.seconds), device=_device_name(device))
+                      cpu_seconds=seconds + (0 if found is None else found.cpu_seconds), device=_device_name(device))
         cache.parent.mkdir(parents=True, exist_ok=True)
         partial = cache.with_name(f".{cache.name}.partial.npz")
-        np.savez(partial, identity=identity, images=found.images, seconds=found.seconds, device=found.device)
+        np.savez(partial, identity=identity, images=found.images, cpu_seconds=found.cpu_seconds, device=found.device)
         partial.replace(cache)
-        print(f"{cache.stem}: {len(found.images)} of {count} images, {seconds / len(images):.2f} s an image", flush=True)
+        print(f"{cache.stem}: {len(found.images)} of {count} images, {seconds / len(images):.2f} CPU s an image", flush=True)
     return dataclasses.replace(found, images=found.images[:count])
 
 
@@ -115,7 +114,7 @@ def _read_cache(cache: Path, identity: str) -> Drawn | None:
     with np.load(cache) as archive:
         if str(archive["identity"]) != identity:
             return None
-        return Drawn(images=archive["images"], seconds=float(archive["seconds"]), device=str(archive["device"]))
+        return Drawn(images=archive["images"], cpu_seconds=float(archive["cpu_seconds"]), device=str(archive["device"]))
 
 
 def _device_name(device: str) -> str:
@@ -125,7 +124,7 @@ def _device_name(device: str) -> str:
 
 @torch.inference_mode()
 def _draw_batch(pipeline: Any, captions: list[str], latents: np.ndarray, variation: Variation) -> np.ndarray:
-    shared = variation.latents(torch.from_numpy(latents)).to(pipeline.device, variation.dtype)
+    shared = variation.latents(torch.from_numpy(latents)).to(pipeline.device)
     height, width = 8 * latents.shape[2], 8 * latents.shape[3]
     prompts: dict[str, Any] = {"prompt": captions, "negative_prompt": [variation.negative] * len(captions)}
     if variation.embeddings is not None:
@@ -133,17 +132,4 @@ def _draw_batch(pipeline: Any, captions: list[str], latents: np.ndarray, variati
         prompts = variation.embeddings(dict(zip(names, pipeline.encode_prompt(**prompts), strict=True)))
     images = pipeline(**prompts, latents=shared.repeat(len(captions), 1, 1, 1), num_inference_steps=variation.steps,
                       guidance_scale=variation.guidance, height=height, width=width, output_type="pt").images
-    return variation.rounding(images.float() * 255).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-
-
-@contextlib.contextmanager
-def _precision(pipeline: Any, dtype: torch.dtype) -> Iterator[None]:
-    """Run the networks in `dtype`; the FP32 weights come back exactly, because the checkpoint's are FP16."""
-    networks = [pipeline.text_encoder, pipeline.text_encoder_2, pipeline.unet, pipeline.vae] if dtype != torch.float32 else []
-    for network in networks:
-        torch.nn.Module.to(network, dtype)  # diffusers' own `to` warns of casting
-    try:
-        yield
-    finally:
-        for network in networks:
-            torch.nn.Module.to(network, torch.float32)
+    return variation.rounding(images * 255).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
