@@ -16,6 +16,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -114,7 +115,7 @@ def _alike(names: Sequence[str], pictures: np.ndarray) -> list[tuple[str, str]]:
     pairs = []
     for index in range(1, len(names)):
         near = np.flatnonzero(np.abs(small[:index] - small[index]).mean(1) < ALIKE)
-        pairs += [(names[index], names[other]) for other in near]
+        pairs += [(names[index], names[int(other)]) for other in near]
     return pairs
 
 
@@ -180,7 +181,7 @@ def read_tsv(path: Path) -> list[Captioned]:
     return rows
 
 
-def _json(path: Path) -> dict[str, object] | dict[str, dict[str, dict[str, str]]]:
+def _json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -76,15 +76,15 @@ def encode_text(encoder: torch.nn.Module, ids: torch.Tensor) -> tuple[torch.Tens
 
 def _attend(attention: torch.nn.Module, state: torch.Tensor) -> torch.Tensor:
     """Causal self-attention of [B, T, C] with transformers' four projections."""
-    heads = [projection(state).unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
-             for projection in (attention.q_proj, attention.k_proj, attention.v_proj)]
-    return attention.out_proj(F.scaled_dot_product_attention(*heads, is_causal=True).transpose(1, 2).flatten(2))
+    query, key, value = (projection(state).unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
+                         for projection in (attention.q_proj, attention.k_proj, attention.v_proj))
+    return attention.out_proj(F.scaled_dot_product_attention(query, key, value, is_causal=True).transpose(1, 2).flatten(2))
 
 
 def alphas_cumprod(device: torch.device) -> torch.Tensor:
     """The scheduler's cumulative alphas, [1000] float32."""
-    steps, first, last = SCHEDULER["num_train_timesteps"], SCHEDULER["beta_start"], SCHEDULER["beta_end"]
-    return (1 - torch.linspace(first**0.5, last**0.5, steps, device=device) ** 2).cumprod(0)
+    steps, first, last = (float(str(SCHEDULER[key])) for key in ("num_train_timesteps", "beta_start", "beta_end"))
+    return (1 - torch.linspace(first**0.5, last**0.5, int(steps), device=device) ** 2).cumprod(0)
 
 
 class UnetLoss:
