@@ -125,8 +125,7 @@ def _loadgen(data: ReportData) -> str:
     for run in _runs(data):
         rows = [("status", f"{run.status}{': ' + run.cause if run.cause else ''}"), ("samples", f"{run.samples_completed} of {run.samples_issued} completed"),
                 ("wall, CPU", f"{run.timing.wall:.2f} s, {run.timing.cpu:.2f} s")]
-        rows += [(_spoken(key), _value(key, value)) for key, value in sorted(run.loadgen.items())
-                 if key.startswith(("result_", "early_stopping")) or key in ("errors", "num_errors")]
+        rows += [(_spoken(key), _value(key, run.loadgen[key])) for key in _in_order(run.loadgen)]
         panels.append(f'<div class="panel"><h3>{escape(run.scenario)}, {escape(run.mode)}</h3>{_table(rows)}</div>')
     return f'<section><h2>LoadGen result</h2><div class="panels">{"".join(panels)}</div></section>'
 
@@ -215,6 +214,14 @@ def _fold(title: str, rows: Iterable[tuple[str, Any]]) -> str:
 def _table(rows: Iterable[tuple[str, Any]], style: str = "") -> str:
     kind = f' class="{style}"' if style else ""
     return "<table>" + "".join(f"<tr><th>{escape(str(key))}</th><td{kind}>{escape(str(value))}</td></tr>" for key, value in rows) + "</table>"
+
+
+def _in_order(loadgen: dict[str, Any]) -> list[str]:
+    """LoadGen's result keys: the verdict and the rate first, then latencies from the smallest, then the rest."""
+    first = ("result_validity", "result_samples_per_second", "result_min_latency_ns", "result_mean_latency_ns")
+    latencies = sorted(key for key in loadgen if "percentile_latency" in key)
+    last = sorted(key for key in loadgen if key.startswith(("result_", "early_stopping")) or key in ("errors", "num_errors"))
+    return [key for key in dict.fromkeys((*first, *latencies, "result_max_latency_ns", *last)) if key in loadgen]
 
 
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:

@@ -64,11 +64,11 @@ def latency(batches: Sequence[BatchEvent]) -> str:
 
 
 def percentile(done: Sequence[tuple[float, int]], share: float) -> float:
-    """Smallest time by which `share` of all samples was completed; `done` is (seconds, samples) ascending."""
+    """Time of the sample at position share x count, as LoadGen has it; `done` is (seconds, samples) ascending."""
     total, seen = sum(samples for _, samples in done), 0
     for seconds, samples in done:
         seen += samples
-        if seen >= share * total:
+        if seen > share * total:
             return seconds
     return done[-1][0]
 

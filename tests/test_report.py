@@ -132,6 +132,7 @@ def test_band_shows_where_the_score_lies(value: float, x: str) -> None:
 
 def test_percentiles_count_samples_not_batches() -> None:
     assert plots.percentile([(1.0, 8), (2.0, 1), (3.0, 1)], 0.5) == 1.0
+    assert plots.percentile([(1.0, 16), (2.0, 16)], 0.5) == 2.0  # LoadGen 5.1.1 says so of such a run
     assert plots.percentile([(1.0, 8), (2.0, 1), (3.0, 1)], 0.99) == 3.0
 
 
