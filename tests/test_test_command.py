@@ -61,6 +61,21 @@ def test_a_hang_is_stopped_with_its_children(monkeypatch, capsys, tmp_path):
     assert not state.exists() or state.read_text().split()[2] == "Z", "the child was stopped too"
 
 
+def test_parts_can_be_interrupted_wherever_this_was_started(tmp_path):
+    """`scripts/test &` in a script: SIGINT is ignored in it, and must not be in the tests."""
+    program = ("import importlib.machinery, importlib.util, sys\n"
+               "loader = importlib.machinery.SourceFileLoader('command', sys.argv[1])\n"
+               "command = importlib.util.module_from_spec(importlib.util.spec_from_loader('command', loader))\n"
+               "sys.modules['command'] = command; loader.exec_module(command)\n"
+               "probe = 'import signal, sys; sys.exit(signal.getsignal(signal.SIGINT) is not signal.default_int_handler)'\n"
+               "command.PARTS = (command.Part('probe', (sys.executable, '-c', probe), 30),)\n"
+               "sys.argv = ['scripts/test']; raise SystemExit(command.main())")
+    started = subprocess.run([sys.executable, "-c", "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+                              "os.execv(sys.executable, [sys.executable, '-c', *sys.argv[1:]])", program, str(ROOT / "scripts" / "test")],
+                             capture_output=True, text=True, check=False)
+    assert started.returncode == 0, started.stdout + started.stderr
+
+
 def test_a_command_that_does_not_start(monkeypatch, capsys):
     code, out = run_all(monkeypatch, capsys, command.Part("absent", ("./no/such/program",), 5))
     assert code == 1 and "cannot run ./no/such/program" in out
