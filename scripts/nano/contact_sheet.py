@@ -25,7 +25,7 @@ class Entry:
 
 
 def write_contact_sheet(path: Path, trained: Sequence[Entry], heldout: Sequence[Entry]) -> None:
-    """Write a palette PNG: a title, the trained entries, a title, the held-out entries."""
+    """Write a PNG: a title, the trained entries, a title, the held-out entries."""
     across = 3 * TILE + 4 * GAP
     blocks = [("Trained captions: original | generated | nearest trained picture", trained),
               ("Captions held out of all training: original | generated | nearest trained picture", heldout)]
@@ -45,7 +45,7 @@ def write_contact_sheet(path: Path, trained: Sequence[Entry], heldout: Sequence[
             same = "itself" if entry.nearest_caption == entry.caption else entry.nearest_caption
             pen.text((left, row + TILE + 13), _fitted(f"nearest: {same}", pen, font, across - 2 * GAP), FAINT, font)
         top += -(-len(entries) // ACROSS) * (TILE + TEXT + GAP)
-    sheet.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    sheet.save(path, optimize=True)
 
 
 def _fitted(text: str, pen: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     largest: dict[str, float] = {}
     sums: dict[str, float] = {}
 
-    def watch(name: str, module: torch.nn.Module) -> None:
+    def watch(name: str, module: torch.nn.Module) -> torch.utils.hooks.RemovableHandle:
         def look(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: object) -> None:
             if isinstance(output, torch.Tensor):
                 largest[name] = max(largest.get(name, 0.0), float(output.abs().max()))
@@ -40,21 +40,25 @@ def main(argv: Sequence[str] | None = None) -> None:
                 grouped = inputs[0].reshape(len(inputs[0]), module.num_groups, -1)
                 sums[name] = max(sums.get(name, 0.0), float(grouped.square().sum(-1).max()))
 
-        module.register_forward_hook(look)
+        return module.register_forward_hook(look)
 
     networks = {"unet": pipeline.unet, "vae": pipeline.vae, "text_encoder": pipeline.text_encoder, "text_encoder_2": pipeline.text_encoder_2}
-    for name, network in networks.items():
-        for part, module in network.named_modules():
-            if not [*module.children()]:
-                watch(f"{name}.{part}", module)
+    handles = [watch(f"{name}.{part}", module) for name, network in networks.items()
+               for part, module in network.named_modules() if not [*module.children()]]
     single = draw(pipeline, captions, 77)
+    for handle in handles:
+        handle.remove()
     pipeline.to(torch.float16)
     half = draw(pipeline, captions, 77)
     difference = np.abs(single.astype(int) - half)
-    report = {"prompts": len(captions), "largest_activation": {n: round(max(v for k, v in largest.items() if k.startswith(f"{n}.")), 2) for n in networks},
-              "largest_group_square_sum": {n: round(max(v for k, v in sums.items() if k.startswith(f"{n}."))) for n in ("unet", "vae")},
+    report = {"prompts": len(captions), "largest_activation": {name: round(_largest(largest, name), 2) for name in networks},
+              "largest_group_square_sum": {name: round(_largest(sums, name)) for name in ("unet", "vae")},
               "fp16_mean_difference_of_255": round(float(difference.mean()), 4), "fp16_largest_difference": int(difference.max())}
     print(json.dumps(report))
+
+
+def _largest(found: dict[str, float], network: str) -> float:
+    return max(value for name, value in found.items() if name.startswith(f"{network}."))
 
 
 if __name__ == "__main__":
