@@ -9,8 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -85,7 +87,8 @@ def compile_all(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, float]
         while waiting or running:
             while waiting and len(running) < jobs:
                 task = waiting.pop(0)
-                running[task] = _start(task), time.monotonic()
+                with uninterrupted():
+                    running[task] = _start(task), time.monotonic()
             for task, (process, started) in list(running.items()):
                 if process.poll() is None:
                     continue
@@ -104,6 +107,23 @@ def _start(task: Task) -> subprocess.Popen[bytes]:
     with task.words.open("wb") as log:
         # a group of its own: Ctrl-C reaches us first, and we end the linkers it started as well
         return subprocess.Popen(task.command(str(task.vmfb)), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back, so that a process just started is known to the one who must end it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals never arrive here
+        return
+    held: list[int] = []
+    handlers = {number: signal.signal(number, lambda number, _: held.append(number)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for waiting in held[:1]:
+        signal.raise_signal(waiting)
 
 
 def with_group(process: subprocess.Popen[Any], number: signal.Signals) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compile.cache import ROOT, Cache
-from compile.compiler import with_group
+from compile.compiler import uninterrupted, with_group
 from export.checkpoint_files import NO_CHECKPOINT
 from export.export_key import export_key
 from export.model_config import MODULES, ModelConfig
@@ -65,16 +65,21 @@ def run_exporter(model_json: Path, checkpoint: str, output: Path, modules: list[
                "--output", str(output)]
     for module in modules:
         command += ["--module", module]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True,
-                          env=os.environ | {"PYTHONUNBUFFERED": "1"}) as process:
-        try:
-            assert process.stdout is not None
+    process = None
+    try:
+        with uninterrupted():
+            process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True,
+                                       env=os.environ | {"PYTHONUNBUFFERED": "1"})
+        assert process.stdout is not None
+        with process.stdout:
             for line in process.stdout:
                 if not line.startswith("{"):  # its own closing object: nothing that is not in the files
                     print(line, end="", flush=True)
-            code = process.wait()
-        except BaseException:
+        code = process.wait()
+    except BaseException:
+        if process is not None:
             with_group(process, signal.SIGKILL)
-            raise
+            process.wait()
+        raise
     if code:
         raise ExportError(f"the exporter exited with code {code}; its error stands above; reproduce: {' '.join(command[1:])}")
