@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from eval.accuracy_log import NAME
 from eval.score import ScoreSettings
 from ireeperf import bounds, document
 from ireeperf.bounds import SDXL_MLPERF, Bound, Gate
-from ireeperf.errors import MissingFileError, ScoreError
+from ireeperf.errors import MissingFileError, ScoreError, exit_code
 from tests import scorable_run
 
 SAMPLES = 12
@@ -94,6 +95,26 @@ def test_gate_decides(run: Path, scorer_json: Path, tmp_path: Path) -> None:
     assert (found.accuracy_pass, inside.accuracy_pass, outside.accuracy_pass) == (None, True, False)
     assert inside.gate == "in" and inside.fid_reference == "eval/gates/in.npz"
     assert [s.accepted for s in outside.scores] == [False, True]
+
+
+@pytest.mark.parametrize("arguments, code", [(["--no-gate"], 0), (["--gate", "in.json"], 0), (["--gate", "out.json"], 1), ([], 2)])
+def test_exit_codes(arguments: list[str], code: int, run: Path, scorer_json: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                    capsys: pytest.CaptureFixture[str]) -> None:
+    found = score.score(settings(run, scorer_json))
+    for name, shift in (("in.json", 0.0), ("out.json", 0.03)):
+        write_statistics(write_gate(tmp_path / name, found, fid_shift=shift), run, scorer_json)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["score", str(run), *arguments, "--scorer", str(scorer_json), "--weights", str(scorer_json.parent)])
+    assert exit_code(score.main) == code
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert last["accuracy_pass"] is {0: None if "--no-gate" in arguments else True, 1: False, 2: None}[code]
+    assert last["fid"] == found.of("FID_SCORE").value and (last["fid_bounds"] is None) == (code == 2 or "--no-gate" in arguments)
+
+
+def test_bad_input_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["score", str(tmp_path / "none")])
+    assert exit_code(score.main) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def write_statistics(gate: Path, run: Path, scorer_json: Path) -> Path:
