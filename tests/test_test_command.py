@@ -55,8 +55,8 @@ def test_a_hang_is_stopped_with_its_children(monkeypatch, capsys, tmp_path):
     program = ("import subprocess, sys, time\n"
                "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
                "open(sys.argv[1], 'w').write(str(child.pid)); time.sleep(60)")
-    code, out = run_all(monkeypatch, capsys, python("hang", program, 2, str(tmp_path / "pid")))
-    assert code == 1 and "failed (exit -9, stopped after 2 s)" in out
+    code, out = run_all(monkeypatch, capsys, python("hang", program, 6, str(tmp_path / "pid")))
+    assert code == 1 and "failed (exit -9, stopped after 6 s)" in out
     state = Path(f"/proc/{(tmp_path / 'pid').read_text()}/stat")
     assert not state.exists() or state.read_text().split()[2] == "Z", "the child was stopped too"
 
