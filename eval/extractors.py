@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from eval import torchvision_schemas
 from eval.scorer import Scorer
+from ireeperf import torchvision_schemas
 from ireeperf.errors import ScoreError
 
 EFFICIENTNET_BLOCK = 10  # 112 channels at stride 16; why this one: docs/KILL_TABLE.md
@@ -86,7 +86,7 @@ class InceptionV3:
     name = "inception-v3 pool3 (pytorch-fid)"
 
     def __init__(self, weights: Path, device: str = "cpu") -> None:
-        torchvision_schemas.declare()
+        torchvision_schemas.declare(torch)
         from pytorch_fid import inception
         from torchvision.models import inception_v3
 
@@ -114,7 +114,7 @@ class InceptionV3:
 
 def clip_network(scorer: Scorer, files: dict[str, Path], device: str = "cpu") -> ClipNetwork:
     """The CLIP that `scorer` names, from local files."""
-    torchvision_schemas.declare()
+    torchvision_schemas.declare(torch)
     import open_clip
 
     if scorer.clip == "openai-vit-b-32":

@@ -5,15 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from typing import Any
+
+from ireeperf import torchvision_schemas
 
 
 @functools.cache
-def prepare() -> Any:
-    """Call before the first import of diffusers or transformers; the second call does nothing.
-
-    Returns the operator library it may have defined, which lives as long as this function's cache keeps it.
-    """
+def prepare() -> None:
+    """Call before the first import of diffusers or transformers; the second call does nothing."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a checkpoint is a local folder: never ask the network for a file
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import torch
@@ -23,13 +21,4 @@ def prepare() -> Any:
     # turbine reads attributes torch has renamed, and tracing CLIP warns of its own masks: nothing a user can act on
     warnings.filterwarnings("ignore", module=r"(torch|iree\.turbine|transformers|diffusers)\b.*")
     warnings.filterwarnings("ignore", message=r".*LeafSpec.*", category=FutureWarning)  # torch copying its own specs
-    if torch.version.cuda is not None:
-        return None
-    # A CPU torch beside torchvision's only wheel: its compiled operators do not load, and registering their fakes fails
-    # unless the schemas exist.
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        if hasattr(torch.ops.torchvision, name):
-            continue  # another stage in this process has defined it
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return library
+    torchvision_schemas.declare(torch)

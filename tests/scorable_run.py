@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from eval import torchvision_schemas
 from eval.accuracy_log import NAME
 from eval.scorer import REPOSITORY, Scorer, ScoringFile
 from harness.run_result import LOADGEN, TIMELINE, BatchEvent, Interpreter, RunResult, Timeline, Timing
 from harness.run_result import NAME as RESULT
-from ireeperf import document
+from ireeperf import document, torchvision_schemas
 from ireeperf.samples import SampleSet
 
 SIDE = 128
@@ -71,9 +70,10 @@ def write_run(folder: Path, drawn: np.ndarray, samples: SampleSet, **changes: ob
 
 def write_scorer(folder: Path) -> Path:
     """A scorer with the nano model's classes and a random-weight CLIP in `folder`; returns its JSON."""
-    torchvision_schemas.declare()
-    import open_clip
     import torch
+
+    torchvision_schemas.declare(torch)
+    import open_clip
     from safetensors.torch import save_file
 
     torch.manual_seed(0)

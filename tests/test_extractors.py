@@ -15,9 +15,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from eval import clip, extractors, scorer, torchvision_schemas
+from eval import clip, extractors, scorer
 from eval.extractors import InceptionV3
 from eval.scorer import Scorer
+from ireeperf import torchvision_schemas
 from ireeperf.errors import ScoreError
 
 COUNT = 64
@@ -50,7 +51,7 @@ def randomize(module: nn.Module) -> None:
 
 
 def test_inception_path_agrees_with_pytorch_fid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    torchvision_schemas.declare()
+    torchvision_schemas.declare(torch)
     from pytorch_fid import inception
     from torchvision.models import Inception3
 
@@ -138,7 +139,7 @@ def reference_text_features(tokens: torch.Tensor, weights: dict[str, torch.Tenso
 
 
 def test_clip_path_agrees_with_vit_b_32_written_out(tmp_path: Path) -> None:
-    torchvision_schemas.declare()
+    torchvision_schemas.declare(torch)
     import open_clip
 
     torch.manual_seed(5)

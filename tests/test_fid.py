@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from eval import fid, torchvision_schemas
+from eval import fid
+from ireeperf import torchvision_schemas
 from ireeperf.errors import ScoreError
 
 
@@ -18,7 +19,9 @@ def gaussians(features: int, samples: int = 400) -> tuple[np.ndarray, np.ndarray
 
 @pytest.mark.parametrize("features", [1, 24, 112])
 def test_agrees_with_pytorch_fid(features: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    torchvision_schemas.declare()
+    import torch
+
+    torchvision_schemas.declare(torch)
     from pytorch_fid import fid_score
 
     root = scipy.linalg.sqrtm  # SciPy 1.18 drops `disp`, which pytorch-fid 0.3.0 passes

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.nano import torchvision_shim
+from ireeperf import torchvision_schemas
 from scripts.nano.captions import MODEL
 from scripts.nano.tokenizer import CONTEXT, VOCABULARY
 
@@ -94,9 +94,10 @@ def text_config(index: int) -> dict[str, object]:
 
 def create(seed: int) -> Networks:
     """All five networks with random weights drawn from `seed`, FP32, on the CPU, in eval mode."""
-    torchvision_shim.install()
-    import open_clip
     import torch
+
+    torchvision_schemas.declare(torch)
+    import open_clip
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 

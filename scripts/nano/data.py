@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.nano import pictures, torchvision_shim
+from ireeperf import torchvision_schemas
+from scripts.nano import pictures
 from scripts.nano.captions import MODEL, NEGATIVE_PROMPT, Captioned, read_tsv
 from scripts.nano.tokenizer import CONTEXT, VOCABULARY
 
@@ -39,7 +40,9 @@ def variants(row: Captioned, draw: random.Random) -> list[str]:
 
 def tokenize(texts: Sequence[str]) -> np.ndarray:
     """[len(texts), CONTEXT] int16 ids with both specials, EMPTY after the end."""
-    torchvision_shim.install()
+    import torch
+
+    torchvision_schemas.declare(torch)
     from transformers import CLIPTokenizer
 
     tokenizer = CLIPTokenizer.from_pretrained(MODEL / "tokenizer")

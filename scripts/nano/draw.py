@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scripts.nano import torchvision_shim
+from ireeperf import torchvision_schemas
 from scripts.nano.captions import MODEL, NEGATIVE_PROMPT, Captioned, read_tsv
 
 if TYPE_CHECKING:
@@ -37,8 +37,9 @@ def sets(model: Path) -> dict[str, tuple[list[Captioned], int]]:
 def load_pipeline(model: Path) -> StableDiffusionXLPipeline:
     """diffusers' pipeline on the checkpoint folder, offline, FP32."""
     os.environ["HF_HUB_OFFLINE"] = "1"
-    torchvision_shim.install()
     import torch
+
+    torchvision_schemas.declare(torch)
     from diffusers import StableDiffusionXLPipeline
 
     loaded = StableDiffusionXLPipeline.from_pretrained(model, dtype=torch.float32, local_files_only=True)

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ireeperf import torchvision_schemas
 from ireeperf.errors import MissingFileError
 from scripts.nano import pictures as sheets
-from scripts.nano import torchvision_shim
 from scripts.nano.captions import MODEL, NEGATIVE_PROMPT, Captioned, read_tsv
 from scripts.nano.contact_sheet import Entry, write_contact_sheet
 from scripts.nano.draw import GUIDANCE, LATENT_SEED, STEPS, sets
@@ -62,9 +62,10 @@ def normalized(features: np.ndarray) -> np.ndarray:
 
 def clip_features(model: Path, pictures: dict[str, np.ndarray], captions: Sequence[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Unit features of each picture set and of the captions, by the nano CLIP through open_clip."""
-    torchvision_shim.install()
-    import open_clip
     import torch
+
+    torchvision_schemas.declare(torch)
+    import open_clip
     from PIL import Image
     from transformers import CLIPTokenizer
 
@@ -98,8 +99,9 @@ def imagenet_features(pictures: np.ndarray) -> np.ndarray:
 
 def autoencoded(model: Path, pictures: np.ndarray) -> np.ndarray:
     """Pictures after the autoencoder, [N, 128, 128, 3] uint8: the best that any latent could give."""
-    torchvision_shim.install()
     import torch
+
+    torchvision_schemas.declare(torch)
     from diffusers import AutoencoderKL
 
     vae = AutoencoderKL.from_pretrained(model / "vae", dtype=torch.float32).eval()

@@ -8,17 +8,18 @@ open_clip and pytorch-fid need of it, use none of these operators, so declaring 
 from __future__ import annotations
 
 import functools
-
-import torch
+from types import ModuleType
+from typing import Any
 
 OPERATORS = ("nms", "qnms")
 
 
 @functools.cache
-def declare() -> object:
-    """Declare the operators that are absent; nothing on a CUDA build. Call before importing torchvision, open_clip or pytorch_fid.
+def declare(torch: ModuleType) -> Any:
+    """Declare the operators that `torch`, the imported module, lacks; nothing on a CUDA build.
 
-    Returns the library; the cache keeps it, because the schemas live as long as it does.
+    Call before importing diffusers, open_clip or pytorch_fid. Returns the library; the cache keeps it, because the schemas live as long
+    as it does.
     """
     if torch.version.cuda is not None:
         return None
