@@ -22,7 +22,7 @@ from eval.extractors import EFFICIENTNET_BLOCK, EfficientNetLite0
 from eval.scorer import REPOSITORY
 from ireeperf import document, samples
 from ireeperf.bounds import Bound
-from ireeperf.errors import ConfigError, exit_code
+from ireeperf.errors import ConfigError, ScoreError, exit_code
 from ireeperf.samples import SampleSet
 from scripts import defects, derive_gates, reference
 from scripts.defects import Defect
@@ -30,7 +30,7 @@ from scripts.derive_gates import CLIP_TOLERANCE, FID_TOLERANCE, SUBSETS, batches
 from scripts.reference import Drawn, Variation
 
 FIGURES, TABLE = REPOSITORY / "docs" / "kill_table.json", REPOSITORY / "docs" / "KILL_TABLE.md"
-BLOCKS = (2, 4, 7, 10, 14, 15)  # last block of each stage of EfficientNet-Lite0: 24, 40, 80, 112, 192, 320 channels
+BLOCKS = {2: 24, 4: 40, 7: 80, 10: 112, 14: 192, 15: 320}  # last block of each stage of EfficientNet-Lite0: its channels
 PIXEL_ROWS = tuple(range(8)) + tuple(range(10, 50, 5))  # one whole batch of 8, and eight more
 
 
@@ -83,7 +83,8 @@ class Measure:
         self._text = self._clip.text_features(sample_set.captions)
         self._counts = tuple(n for n in SUBSETS if n < len(sample_set)) + (len(sample_set),)
         real = self._levels(originals.read(sample_set))
-        self._statistics = {n: {block: fid.statistics(real[block][:n]) for block in BLOCKS} for n in self._counts}
+        # a covariance of no more samples than features is singular
+        self._statistics = {n: {block: fid.statistics(real[block][:n]) for block, width in BLOCKS.items() if width < n} for n in self._counts}
 
     def __call__(self, images: np.ndarray, drawn_reference: np.ndarray) -> Figures:
         """All figures of `images` [N, H, W, 3]."""
@@ -92,14 +93,23 @@ class Measure:
         rows = list(PIXEL_ROWS)
         distance, bias = pixels.differences(images[rows], drawn_reference[rows])
         return Figures(
-            fid={str(n): {str(block): fid.fid(levels[block][:n], *self._statistics[n][block]) for block in BLOCKS} for n in self._counts},
+            fid={str(n): {str(block): _fid(levels[block][:n], *statistics) for block, statistics in self._statistics[n].items()}
+                 for n in self._counts},
             clip={str(n): clip.clip_score(features[:n], self._text[:n]) for n in self._counts},
             pixel_worst=float(distance.max()), pixel_bias=bias,
             repeated=pixels.repeated(images, self.sample_set.captions))
 
     def _levels(self, images: np.ndarray) -> dict[int, np.ndarray]:
-        found = [self._network.levels(part, BLOCKS) for part in batches(images)]
+        found = [self._network.levels(part, tuple(BLOCKS)) for part in batches(images)]
         return {block: np.concatenate([part[block] for part in found]) for block in BLOCKS}
+
+
+def _fid(activations: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> float:
+    """FID, or NaN where eval.score would refuse to give one: no bound accepts that either."""
+    try:
+        return fid.fid(activations, mean, covariance)
+    except ScoreError:
+        return float("nan")
 
 
 def measure(settings: TableSettings) -> KillTable:
@@ -210,12 +220,12 @@ def _blocks(table: KillTable, harmful: Sequence[Defect], harmless: Sequence[Defe
     lines = ["## Why this FID network", "",
              "FID alone with the pooled output of each stage of EfficientNet-Lite0; a good one catches many defects and stays calm under harmless changes.", "",
              "| block (features) | " + " | ".join(f"caught, N = {n}" for n in counts) + " | largest harmless drift |", "|---" * (len(counts) + 2) + "|"]
-    features = dict(zip(BLOCKS, (24, 40, 80, 112, 192, 320), strict=True))
-    for block in BLOCKS:
-        caught = [sum("FID" in judge(table, d.name, n, block).caught_by for d in harmful) for n in counts]
-        drift = max((abs(judge(table, d.name, n, block).fid_drift) for d in harmless for n in counts), default=float("nan"))
+    for block, features in BLOCKS.items():
+        known = [n for n in counts if features < n]
+        caught = {n: f"{sum('FID' in judge(table, d.name, n, block).caught_by for d in harmful)} of {len(harmful)}" for n in known}
+        drift = max((abs(judge(table, d.name, n, block).fid_drift) for d in harmless for n in known), default=float("nan"))
         mark = "**" if block == EFFICIENTNET_BLOCK else ""
-        lines.append(f"| {mark}{block} ({features[block]}){mark} | " + " | ".join(f"{n} of {len(harmful)}" for n in caught) + f" | {drift:.2f} % |")
+        lines.append(f"| {mark}{block} ({features}){mark} | " + " | ".join(caught.get(n, "-") for n in counts) + f" | {drift:.2f} % |")
     return lines
 
 

@@ -105,7 +105,7 @@ def draw_first(checkpoint: Path, samples: SampleSet, count: int, *, variation: V
         np.savez(partial, identity=identity, images=found.images, cpu_seconds=found.cpu_seconds, device=found.device)
         partial.replace(cache)
         print(f"{cache.stem}: {len(found.images)} of {count} images, {seconds / len(images):.2f} CPU s an image", flush=True)
-    return dataclasses.replace(found, images=found.images[:count])
+    return Drawn(images=found.images[:count], cpu_seconds=found.cpu_seconds * count / len(found.images), device=found.device)
 
 
 def _read_cache(cache: Path, identity: str) -> Drawn | None:
