@@ -54,7 +54,7 @@ def load(checkpoint: Path, device: str = "cpu") -> Any:
     from diffusers.utils import logging
 
     logging.disable_progress_bar()
-    pipeline = StableDiffusionXLPipeline.from_pretrained(checkpoint, torch_dtype=torch.float32, add_watermarker=False)
+    pipeline = StableDiffusionXLPipeline.from_pretrained(checkpoint, dtype=torch.float32, add_watermarker=False)
     pipeline.set_progress_bar_config(disable=True)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # 10 bits of mantissa are not FP32
     torch.backends.cudnn.benchmark = True

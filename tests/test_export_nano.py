@@ -46,7 +46,7 @@ def diffusers_images(made: SampleSet, length: int, negative_prompt: str) -> np.n
     """StableDiffusionXLPipeline in float32 with its own tokenizers, told to pad to `length`: pixels [2, H, W, 3]."""
     from diffusers import StableDiffusionXLPipeline
 
-    parts = StableDiffusionXLPipeline.from_pretrained(NANO, local_files_only=True, torch_dtype=torch.float32)
+    parts = StableDiffusionXLPipeline.from_pretrained(NANO, local_files_only=True, dtype=torch.float32)
     parts.set_progress_bar_config(disable=True)
     parts.tokenizer.model_max_length = parts.tokenizer_2.model_max_length = length
     images = parts(prompt=list(made.captions[:2]), negative_prompt=[negative_prompt] * 2, num_inference_steps=20, guidance_scale=8.0,
