@@ -103,7 +103,7 @@ def reference_statistics(files: dict[str, Path], found: GateFile | None, sample_
     if "statistics" in files:
         return files["statistics"].name, gate.read_statistics(files["statistics"])
     if found is not None and found.statistics is not None:
-        return f"eval/gates/{found.statistics.name}", gate.read_statistics(found.statistics)
+        return f"{found.statistics.name} beside the gate", gate.read_statistics(found.statistics)
     if not originals.available(sample_set):
         raise ScoreError(f"FID of {sample_set.name} has no reference: the samples have neither a gate with statistics nor "
                          f"original pictures in {originals.sheet(sample_set.model)}")

@@ -87,28 +87,26 @@ def test_score_folder_holds_ten_images_and_captions(run: Path, scorer_json: Path
     assert not list(run.glob(".score*"))
 
 
-def test_gate_decides(run: Path, scorer_json: Path, tmp_path: Path) -> None:
+def test_a_gate_brings_bounds_and_statistics(run: Path, scorer_json: Path, tmp_path: Path) -> None:
     found = score.score(settings(run, scorer_json))
-    inside = score.score(settings(run, scorer_json, no_gate=False, gate=write_statistics(write_gate(tmp_path / "in.json", found), run, scorer_json)))
-    outside = score.score(settings(run, scorer_json, no_gate=False,
-                                   gate=write_statistics(write_gate(tmp_path / "out.json", found, fid_shift=0.03), run, scorer_json)))
-    assert (found.accuracy_pass, inside.accuracy_pass, outside.accuracy_pass) == (None, True, False)
-    assert inside.gate == "in" and inside.fid_reference == "eval/gates/in.npz"
-    assert [s.accepted for s in outside.scores] == [False, True]
+    outside = write_statistics(write_gate(tmp_path / "out.json", found, fid_shift=0.03), run, scorer_json)
+    judged = score.score(settings(run, scorer_json, no_gate=False, gate=outside))
+    assert (found.accuracy_pass, judged.accuracy_pass, judged.gate) == (None, False, "out")
+    assert judged.fid_reference == "out.npz beside the gate" and [s.accepted for s in judged.scores] == [False, True]
 
 
-@pytest.mark.parametrize("arguments, code", [(["--no-gate"], 0), (["--gate", "in.json"], 0), (["--gate", "out.json"], 1), ([], 2)])
-def test_exit_codes(arguments: list[str], code: int, run: Path, scorer_json: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                    capsys: pytest.CaptureFixture[str]) -> None:
+def test_exit_codes(run: Path, scorer_json: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """0 inside the gate or with --no-gate, 1 outside, 2 when nobody derived a gate."""
     found = score.score(settings(run, scorer_json))
-    for name, shift in (("in.json", 0.0), ("out.json", 0.03)):
-        write_statistics(write_gate(tmp_path / name, found, fid_shift=shift), run, scorer_json)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["score", str(run), *arguments, "--scorer", str(scorer_json), "--weights", str(scorer_json.parent)])
-    assert exit_code(score.main) == code
-    last = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert last["accuracy_pass"] is {0: None if "--no-gate" in arguments else True, 1: False, 2: None}[code]
-    assert last["fid"] == found.of("FID_SCORE").value and (last["fid_bounds"] is None) == (code == 2 or "--no-gate" in arguments)
+    inside = write_statistics(write_gate(tmp_path / "in.json", found), run, scorer_json)
+    outside = write_gate(tmp_path / "out.json", found, fid_shift=0.03)
+    outside.with_suffix(".npz").write_bytes(inside.with_suffix(".npz").read_bytes())
+    for arguments, code, accepted in ((["--no-gate"], 0, None), (["--gate", str(inside)], 0, True), (["--gate", str(outside)], 1, False), ([], 2, None)):
+        monkeypatch.setattr("sys.argv", ["score", str(run), *arguments, "--scorer", str(scorer_json), "--weights", str(scorer_json.parent)])
+        assert exit_code(score.main) == code
+        last = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert last["accuracy_pass"] is accepted and (last["fid_bounds"] is None) == (accepted is None)
+        assert last["fid"] == pytest.approx(found.of("FID_SCORE").value)
 
 
 def test_bad_input_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
