@@ -67,7 +67,7 @@ def derivation(count: int, seconds: float, device: str) -> str:
     """How the bounds came about, for the gate file."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "diffusers", "transformers", "open_clip_torch"))
     return (f"FP32 StableDiffusionXLPipeline on {device}: 20 Euler steps, guidance 8, MLPerf's negative prompt, one shared latent (seed 0), "
-            f"77 tokens, uint8 by rounding; {count} images in {seconds:.0f} CPU seconds; {versions}. FID against the {count} original pictures, "
+            f"77 tokens, uint8 by rounding; {count} images in about {seconds:.0f} CPU seconds; {versions}. FID against the {count} original pictures, "
             "+-2 %; CLIP score +-0.2 % (mlcommons/inference#1785). By scripts/derive_gates.")
 
 

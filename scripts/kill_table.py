@@ -175,7 +175,8 @@ def render(table: KillTable) -> str:
     full, known = counts[-1], [d for d in defects.DEFECTS if d.name in table.rows]
     harmful, harmless = [d for d in known if not d.harmless], [d for d in known if d.harmless]
     missed = {n: [d.name for d in harmful if not set(judge(table, d.name, n).caught_by) & {"FID", "CLIP"}] for n in counts}
-    nothing = [d.name for d in harmful if not judge(table, d.name, full).caught_by]
+    nothing = [f"{d.name} (largest mean pixel difference {table.rows[d.name].pixel_worst:.3f})" for d in harmful
+               if not judge(table, d.name, full).caught_by]
     lines = ["# Kill table: which test catches which defect", "",
              "Made by `python -m scripts.kill_table` from `docs/kill_table.json`; do not edit. Each row is the FP32 reference",
              "(scripts/reference.py) with one deliberate change (scripts/defects.py), drawn with "
@@ -221,6 +222,8 @@ def _blocks(table: KillTable, harmful: Sequence[Defect], harmless: Sequence[Defe
              "FID alone with the pooled output of each stage of EfficientNet-Lite0; a good one catches many defects and stays calm under harmless changes.", "",
              "| block (features) | " + " | ".join(f"caught, N = {n}" for n in counts) + " | largest harmless drift |", "|---" * (len(counts) + 2) + "|"]
     for block, features in BLOCKS.items():
+        if features >= max(counts):
+            continue  # not measured: too few samples for its covariance
         known = [n for n in counts if features < n]
         caught = {n: f"{sum('FID' in judge(table, d.name, n, block).caught_by for d in harmful)} of {len(harmful)}" for n in known}
         drift = max((abs(judge(table, d.name, n, block).fid_drift) for d in harmless for n in known), default=float("nan"))
