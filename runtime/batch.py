@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +53,8 @@ class Ready:
 
     device: str
     open_seconds: float
-    warm_seconds: float  # the warm-up batch alone: the second of two, so that first-touch costs are not in it
+    # batch size -> seconds of a warm-up batch: the second of two, so that first-touch costs are not in it
+    service_seconds: Mapping[int, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,11 +70,15 @@ class Completion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A device raised; it takes no more batches. `ticket` is the batch it held, None when it failed to open."""
+    """A device raised. `ticket` is the batch it held, None when it failed to open.
+
+    It takes no more batches, unless it is `reopening`: then it is being built anew, and a Ready or another Failure follows.
+    """
 
     device: str
     ticket: int | None
     cause: str
+    reopening: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The device seam: `submit(batch) -> ticket`; everything that happens then comes back as an event.
 
-Here a device is a thread around an engine that blocks. A device that raises sends a Failure and takes no more work.
+Here a device is a thread around an engine that blocks; runtime/process_device.py puts such threads into child processes.
 """
 
 from __future__ import annotations
@@ -17,34 +17,66 @@ from ireeperf.errors import DeviceError, PipelineError
 from runtime.batch import Batch, Completion, Event, Failure, Ready
 
 Post = Callable[[Event], None]
+EngineMaker = Callable[[], "Engine"]  # picklable: a child process makes its own engine
 
 
 class Engine(Protocol):
     """What draws images; called from one thread only, and may block."""
 
     image_shape: tuple[int, int, int]  # (H, W, 3)
+    sizes: tuple[int, ...]  # batch sizes that it can draw, ascending
 
     def open(self) -> None:
         """Acquire the device and load executables and weights; DeviceError or ManifestError when that fails."""
 
-    def warm_up(self) -> None:
-        """Draw one batch of the run's size and discard it."""
+    def warm_up(self, size: int) -> None:
+        """Draw one batch of `size` and discard it."""
 
     def run(self, batch: Batch) -> Sequence[np.ndarray]:
         """An image for each of the batch's samples: [H, W, 3] uint8, C-contiguous."""
+
+    def close(self) -> None:
+        """Drop everything that `open` acquired, so that it may be called again."""
+
+    def park(self) -> None:
+        """Given up while it hangs, from another thread: drop nothing, free no thread that waits for the device."""
 
     def executable_cpu_seconds(self) -> float:
         """CPU time spent in executables so far, in this thread and in the driver's own; read from any thread."""
 
 
-class Device:
-    """One logical device of the pool, driven by a thread of its own."""
+class Device(Protocol):
+    """One logical device of the pool."""
 
-    def __init__(self, uri: str, engine: Engine, post: Post) -> None:
+    uri: str
+
+    def start(self) -> None:
+        """Open and warm up; Ready or Failure follows."""
+
+    def submit(self, batch: Batch) -> int:
+        """Queue `batch`; a Completion or a Failure with its ticket follows."""
+
+    def park(self) -> None:
+        """Given up: it is past its deadline, and nobody waits for it any more."""
+
+    def stop(self, timeout_s: float) -> bool:
+        """Let it end; False when it is still busy after `timeout_s`."""
+
+    def executable_cpu_seconds(self) -> float:
+        """CPU time in its executables so far."""
+
+
+class ThreadDevice:
+    """An engine driven by a thread of its own. After a failure it is built anew, up to `reopen` times."""
+
+    def __init__(self, uri: str, engine: Engine, post: Post, *, reopen: int = 0, on_start: Callable[[], None] | None = None) -> None:
         self.uri = uri
         self.engine = engine
         self._post = post
+        self._reopen = reopen
+        self._on_start = on_start  # in the device's thread: binds it to a NUMA node
         self._inbox: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._ticket: int | None = None
         # daemon: a device that hangs in a driver call cannot be interrupted and must not keep the process
         self._thread = threading.Thread(target=self._serve, name=uri, daemon=True)
 
@@ -57,30 +89,58 @@ class Device:
         self._inbox.put(batch)
         return batch.ticket
 
+    def park(self) -> None:
+        """Keep a hung device's objects: dropping them stalls every thread until the driver answers (HIP)."""
+        self._reopen = 0
+        self.engine.park()
+
     def stop(self, timeout_s: float) -> bool:
         """Let the thread end; False when it is still busy after `timeout_s`."""
         self._inbox.put(None)
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def executable_cpu_seconds(self) -> float:
+        """CPU time in the engine's executables so far."""
+        return self.engine.executable_cpu_seconds()
+
     def _serve(self) -> None:
-        ticket: int | None = None
-        try:
-            started = time.monotonic()
-            self.engine.open()
-            self.engine.warm_up()  # first touch of weights and buffers
-            opened = time.monotonic()
-            self.engine.warm_up()
-            self._post(Ready(device=self.uri, open_seconds=opened - started, warm_seconds=time.monotonic() - opened))
-            while (batch := self._inbox.get()) is not None:
-                ticket = batch.ticket
-                started_ns = time.monotonic_ns()
-                images = self._checked(batch, self.engine.run(batch))
-                self._post(Completion(device=self.uri, ticket=ticket, images=images, started_ns=started_ns,
-                                      completed_ns=time.monotonic_ns()))
-                ticket = None
-        except BaseException as error:  # a thread's last word: whatever it was, the pool must hear of it
-            self._post(Failure(device=self.uri, ticket=ticket, cause=describe(error)))
+        if self._on_start is not None:
+            self._on_start()
+        while True:
+            try:
+                self._ready()
+                while (batch := self._inbox.get()) is not None:
+                    self._draw(batch)
+                return
+            except BaseException as error:  # a thread's last word: whatever it was, the pool must hear of it
+                again = self._reopen > 0 and isinstance(error, Exception)
+                self._reopen -= 1
+                self._post(Failure(device=self.uri, ticket=self._ticket, cause=describe(error), reopening=again))
+                if not again:
+                    return
+            self._ticket = None  # outside of the handler: the traceback holds the dead device's buffers
+
+    def _ready(self) -> None:
+        started = time.monotonic()
+        self.engine.close()  # nothing to do the first time
+        self.engine.open()
+        for size in self.engine.sizes:
+            self.engine.warm_up(size)  # first touch of weights and buffers
+        opened, seconds = time.monotonic(), {}
+        for size in self.engine.sizes:
+            before = time.monotonic()
+            self.engine.warm_up(size)
+            seconds[size] = time.monotonic() - before
+        self._post(Ready(device=self.uri, open_seconds=opened - started, service_seconds=seconds))
+
+    def _draw(self, batch: Batch) -> None:
+        self._ticket = batch.ticket
+        started_ns = time.monotonic_ns()
+        images = self._checked(batch, self.engine.run(batch))
+        self._post(Completion(device=self.uri, ticket=batch.ticket, images=images, started_ns=started_ns,
+                              completed_ns=time.monotonic_ns()))
+        self._ticket = None
 
     def _checked(self, batch: Batch, images: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """`images` if they are what the batch asked for: the harness passes their addresses to LoadGen."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 
 import numpy as np
@@ -16,25 +17,35 @@ SCHEME = "null"
 class NullEngine:
     """Sleeps for the service time of the batch size; an image is its sample index as little-endian u32, repeated."""
 
-    def __init__(self, image_shape: tuple[int, int, int], service_times: ServiceTimes, batch_size: int) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], service_times: ServiceTimes, sizes: tuple[int, ...], seed: int = 0) -> None:
         self.image_shape = image_shape
+        self.sizes = sizes
         self._times = service_times
-        self._batch_size = batch_size
+        self._seed = seed  # of the jitter: one per device
+        self._random = random.Random(seed)
 
     def open(self) -> None:
-        """ConfigError when the table lacks the run's batch size."""
-        self._times.of(self._batch_size)
+        """ConfigError when the table lacks a batch size of the run."""
+        for size in self.sizes:
+            self._times.of(size)
+        self._random = random.Random(self._seed)
 
-    def warm_up(self) -> None:
-        """One service time."""
-        time.sleep(self._times.of(self._batch_size))
+    def warm_up(self, size: int) -> None:
+        """One service time, without jitter."""
+        time.sleep(self._times.of(size))
 
     def run(self, batch: Batch) -> list[np.ndarray]:
         """Tagged images."""
-        deadline = time.monotonic() + self._times.of(batch.size)
+        deadline = time.monotonic() + self._times.draw(batch.size, self._random)
         images = tags([sample.index for sample in batch.samples], self.image_shape)
         time.sleep(max(0.0, deadline - time.monotonic()))
         return list(images)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def park(self) -> None:
+        """Nothing can hang."""
 
     def executable_cpu_seconds(self) -> float:
         """Zero: there is no executable."""

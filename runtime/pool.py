@@ -8,21 +8,29 @@ from collections.abc import Callable, Mapping
 
 from ireeperf.errors import DeviceError, RunError
 from runtime.batch import Ended, Event, Ready
-from runtime.device import Device, Engine
-from runtime.policy import Action, Fail, FifoPolicy, Respond, Submit
+from runtime.device import Device, Engine, Post, ThreadDevice
+from runtime.policy import Abandon, Action, Fail, FifoPolicy, Respond, Submit
 
 QUIET_SECONDS = 600.0  # LoadGen writing its logs is the longest legitimate silence: 31 GB for SDXL's accuracy run
 TICK_SECONDS = 0.5  # how often `on_tick` (progress) is called while nothing happens
 
 
+MakeDevices = Callable[[Post], Mapping[str, Device]]
+
+
+def thread_devices(engines: Mapping[str, Engine], *, reopen: int = 0) -> MakeDevices:
+    """A thread per engine."""
+    return lambda post: {uri: ThreadDevice(uri, engine, post, reopen=reopen) for uri, engine in engines.items()}
+
+
 class DevicePool:
     """All devices of a run. `open` first, then `serve` in the thread that is to answer LoadGen."""
 
-    def __init__(self, engines: Mapping[str, Engine], policy: FifoPolicy, *, quiet_seconds: float = QUIET_SECONDS) -> None:
+    def __init__(self, make_devices: MakeDevices, policy: FifoPolicy, *, quiet_seconds: float = QUIET_SECONDS) -> None:
         self.policy = policy
         self.ready: dict[str, Ready] = {}
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._devices = {uri: Device(uri, engine, self._events.put) for uri, engine in engines.items()}
+        self._devices = make_devices(self._events.put)
         self._quiet_ns = int(quiet_seconds * 1e9)
 
     def post(self, event: Event) -> None:
@@ -58,7 +66,7 @@ class DevicePool:
 
     def executable_cpu_seconds(self) -> float:
         """CPU time in executables so far, over all devices."""
-        return sum(device.engine.executable_cpu_seconds() for device in self._devices.values())
+        return sum(device.executable_cpu_seconds() for device in self._devices.values())
 
     def _next(self, on_tick: Callable[[], None]) -> Event | None:
         """The next event; None when a deadline passed first."""
@@ -83,6 +91,8 @@ class DevicePool:
         for action in actions:
             if isinstance(action, Submit):
                 self._devices[action.device].submit(action.batch)
+            elif isinstance(action, Abandon):
+                self._devices[action.device].park()
         for action in actions:  # devices first: they idle until they have work, LoadGen does not mind a microsecond
             if isinstance(action, Respond):
                 respond(action)

@@ -8,15 +8,16 @@ from collections.abc import Sequence
 
 import pytest
 
-from ireeperf.errors import ConfigError
 from runtime.batch import Batch, Completion, Failure, Issue, Ready, Sample
-from runtime.policy import Action, Fail, FifoPolicy, Respond, Submit
+from runtime.batching import Throughput
+from runtime.policy import Abandon, Action, Fail, FifoPolicy, Respond, Submit
 
 SECOND = 10**9
 
 
 def make(devices: Sequence[str] = ("a", "b"), *, sizes: Sequence[int] = (2, 4), size: int = 4, on_loss: str = "fail") -> FifoPolicy:
-    policy = FifoPolicy(devices, batch_sizes=sizes, batch_size=size, open_seconds=10, on_loss=on_loss, now_ns=0)  # type: ignore[arg-type]
+    batching = Throughput([each for each in sizes if each <= size])
+    policy = FifoPolicy(devices, batching=batching, open_seconds=10, on_loss=on_loss, now_ns=0)  # type: ignore[arg-type]
     policy.batch_seconds = 5
     return policy
 
@@ -24,7 +25,7 @@ def make(devices: Sequence[str] = ("a", "b"), *, sizes: Sequence[int] = (2, 4), 
 def ready(policy: FifoPolicy, *devices: str) -> list[Action]:
     actions: list[Action] = []
     for device in devices:
-        actions += policy.handle(Ready(device=device, open_seconds=0, warm_seconds=0), 0)
+        actions += policy.handle(Ready(device=device, open_seconds=0, service_seconds={}), 0)
     return actions
 
 
@@ -33,7 +34,7 @@ def issue(policy: FifoPolicy, count: int, now: int = 0) -> list[Action]:
 
 
 def completion(action: Submit) -> Completion:
-    return Completion(device=action.device, ticket=action.batch.ticket, images=(), started_ns=0, completed_ns=0)
+    return Completion(device=action.device, ticket=action.batch.ticket, images=(), started_ns=0, completed_ns=action.batch.size * SECOND)
 
 
 def batches(actions: Sequence[Action]) -> list[Batch]:
@@ -110,7 +111,8 @@ def test_a_late_answer_of_a_device_declared_hung_is_dropped() -> None:
     assert isinstance(first, Submit) and isinstance(second, Submit)
     policy.handle(completion(second), 1)
     assert policy.next_deadline_ns() == 5 * SECOND
-    again, = policy.expire(5 * SECOND)
+    abandon, again = policy.expire(5 * SECOND)
+    assert abandon == Abandon(device="a")
     assert isinstance(again, Submit) and again.device == "b" and indices(again.batch) == [0, 1, 2, 3]
     assert policy.handle(completion(first), 6 * SECOND) == []
     assert policy.completed == 4
@@ -120,7 +122,8 @@ def test_a_device_that_does_not_open_in_time_is_lost_and_stays_lost() -> None:
     policy = make()
     ready(policy, "a")
     assert policy.opening == 1 and policy.next_deadline_ns() == 10 * SECOND
-    fail, = policy.expire(10 * SECOND)
+    abandon, fail = policy.expire(10 * SECOND)
+    assert abandon == Abandon(device="b")
     assert isinstance(fail, Fail) and "b failed: did not become ready in 10 s" in fail.cause
     ready(policy, "b")
     assert [action.device for action in issue(policy, 8) if isinstance(action, Submit)] == ["a"]
@@ -132,9 +135,33 @@ def test_nothing_owed_means_no_deadline() -> None:
     assert policy.next_deadline_ns() is None
 
 
-def test_a_batch_size_that_was_not_compiled_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"batch size 3 was not compiled; this build has \[2, 4\]"):
-        make(size=3)
+def test_a_device_being_rebuilt_comes_back_and_its_batch_goes_elsewhere() -> None:
+    policy = make(on_loss="continue")
+    ready(policy, "a", "b")
+    first, second = issue(policy, 12)
+    assert isinstance(first, Submit) and isinstance(second, Submit)
+    assert policy.handle(Failure(device="a", ticket=0, cause="out of memory", reopening=True), 1) == []
+    assert (policy.opening, policy.devices_up, policy.reopened, policy.lost) == (1, 1, 1, {})
+    again, = ready(policy, "a")
+    assert isinstance(again, Submit) and again.device == "a" and indices(again.batch) == [0, 1, 2, 3]
+
+
+def test_without_continue_a_device_being_rebuilt_fails_the_run() -> None:
+    policy = make()
+    ready(policy, "a", "b")
+    issue(policy, 8)
+    fail, = policy.handle(Failure(device="a", ticket=0, cause="out of memory", reopening=True), 1)
+    assert isinstance(fail, Fail) and "a failed: out of memory" in fail.cause
+
+
+def test_the_only_device_may_be_rebuilt_but_not_for_ever() -> None:
+    policy = make(("a",), on_loss="continue")
+    ready(policy, "a")
+    issue(policy, 4)
+    assert policy.handle(Failure(device="a", ticket=0, cause="dead", reopening=True), SECOND) == []
+    assert policy.next_deadline_ns() == 11 * SECOND
+    abandon, fail = policy.expire(11 * SECOND)
+    assert abandon == Abandon(device="a") and isinstance(fail, Fail) and "did not become ready in 10 s" in fail.cause
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -153,7 +180,7 @@ def test_whatever_happens_no_sample_is_answered_twice_and_none_is_forgotten(seed
             assert not isinstance(action, Fail), action
             if isinstance(action, Submit):
                 flying.append(action)
-            else:
+            elif isinstance(action, Respond):
                 answered.update(sample.id for sample in action.batch.samples)
 
     for _ in range(200):

@@ -14,8 +14,9 @@ import pytest
 
 from ireeperf.errors import DeviceError, RunError
 from runtime.batch import Batch, Ended, Issue, Sample
+from runtime.batching import Throughput
 from runtime.policy import FifoPolicy, Respond
-from runtime.pool import DevicePool
+from runtime.pool import DevicePool, thread_devices
 
 SHAPE = (8, 8, 3)
 
@@ -24,18 +25,26 @@ class Engine:
     """Answers with the sample index; misbehaves where it is told to."""
 
     image_shape = SHAPE
+    sizes = (4,)
 
     def __init__(self, *, at_open: str = "", at_batch: int | None = None, how: str = "raise", seconds: float = 0.0) -> None:
         self.at_open, self.at_batch, self.how, self.seconds = at_open, at_batch, how, seconds
-        self.batches = 0
+        self.batches = self.closed = 0
+        self.parked = False
         self.freed = threading.Event()  # lets a hung thread end with the test
 
     def open(self) -> None:
         if self.at_open:
             self._misbehave(self.at_open)
 
-    def warm_up(self) -> None:
+    def warm_up(self, size: int) -> None:
         """Ready at once."""
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def park(self) -> None:
+        self.parked = True
 
     def run(self, batch: Batch) -> list[np.ndarray]:
         self.batches += 1
@@ -55,11 +64,12 @@ class Engine:
 
 @contextmanager
 def pool_of(*engines: Engine, on_loss: Literal["fail", "continue"] = "fail", open_seconds: float = 5,
-            batch_seconds: float = 5, quiet_seconds: float = 5) -> Iterator[DevicePool]:
-    policy = FifoPolicy([f"test://{i}" for i in range(len(engines))], batch_sizes=(1, 2, 4), batch_size=4,
+            batch_seconds: float = 5, quiet_seconds: float = 5, reopen: int = 0) -> Iterator[DevicePool]:
+    policy = FifoPolicy([f"test://{i}" for i in range(len(engines))], batching=Throughput((4,)),
                         open_seconds=open_seconds, on_loss=on_loss, now_ns=time.monotonic_ns())
     policy.batch_seconds = batch_seconds
-    pool = DevicePool({f"test://{i}": engine for i, engine in enumerate(engines)}, policy, quiet_seconds=quiet_seconds)
+    devices = thread_devices({f"test://{i}": engine for i, engine in enumerate(engines)}, reopen=reopen)
+    pool = DevicePool(devices, policy, quiet_seconds=quiet_seconds)
     try:
         yield pool
     finally:
@@ -130,6 +140,27 @@ def test_with_continue_the_others_answer_everything_once(how: str) -> None:
     with pool_of(*engines, on_loss="continue", batch_seconds=1) as pool:
         assert serve(pool, 40) == once(40)
         assert set(pool.policy.lost) == {"test://0", "test://2"}
+
+
+def test_a_hung_device_is_parked_and_never_dropped() -> None:
+    engines = [Engine(at_batch=2, how="hang", seconds=0.01), Engine(seconds=0.01)]
+    with pool_of(*engines, on_loss="continue", batch_seconds=1, reopen=3) as pool:
+        assert serve(pool, 40) == once(40)
+        assert engines[0].parked and not engines[1].parked and pool.policy.lost.keys() == {"test://0"}
+
+
+def test_a_device_that_raised_is_closed_and_opened_again_and_draws_on() -> None:
+    engine = Engine(at_batch=2)
+    with pool_of(engine, on_loss="continue", reopen=1) as pool:
+        assert serve(pool, 40) == once(40)
+        assert (pool.policy.reopened, pool.policy.lost, engine.closed) == (1, {}, 2)
+
+
+def test_a_device_that_cannot_be_opened_again_is_lost() -> None:
+    engines = [Engine(at_open="raise"), Engine()]
+    with pool_of(*engines, on_loss="continue", reopen=2) as pool:
+        assert serve(pool, 40) == once(40)
+        assert pool.policy.reopened == 2 and pool.policy.lost.keys() == {"test://0"}
 
 
 def test_when_no_device_is_left_the_run_fails_even_with_continue() -> None:
