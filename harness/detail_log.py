@@ -13,8 +13,10 @@ MARK = ":::MLLOG "
 # what a result keeps of the log: the keys that MLCommons' submission checker reads, and the counts
 KEPT = (
     "result_validity", "result_samples_per_second", "result_min_duration_met", "result_min_queries_met", "result_query_count",
+    "result_completed_samples_per_sec", "result_scheduled_samples_per_sec", "result_perf_constraints_met", "result_overlatency_query_count",
     "result_invalid_reason", "generated_samples_per_query", "generated_query_count", "loadgen_version",
     "effective_scenario", "effective_test_mode", "effective_samples_per_query", "effective_target_qps",
+    "effective_target_latency_ns", "effective_target_latency_percentile",
     "effective_min_duration_ms", "effective_min_query_count", "effective_performance_sample_count",
     "effective_qsl_rng_seed", "effective_sample_index_rng_seed", "effective_schedule_rng_seed",
     "effective_sample_concatenate_permutation", "qsl_reported_total_count", "qsl_reported_performance_count",

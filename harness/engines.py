@@ -1,19 +1,21 @@
-"""Make the engines of a run: IREE devices by URI, or null devices with a table of service times."""
+"""The devices of a run: IREE devices by URI, or null devices with a table of service times; in threads or child processes."""
 
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 from compile.manifest import Manifest
 from harness.inputs import Inputs
 from harness.settings import RunSettings
 from runtime import null_device, service_times
-from runtime.device import Engine
+from runtime.device import EngineMaker
+from runtime.pool import MakeDevices, thread_devices
 from runtime.service_times import ServiceTimes
 
 CPU_DRIVERS = ("local-task", "local-sync")
-NULL_PRESET = Path(__file__).parent / "presets" / "null.toml"
+NULL_TIMES = Path(__file__).parent / "service_times" / "null.toml"
 
 
 def uris(settings: RunSettings, inputs: Inputs) -> tuple[str, ...]:
@@ -36,22 +38,34 @@ def _default_count(settings: RunSettings, inputs: Inputs) -> int:
 
 def null_times(settings: RunSettings) -> ServiceTimes:
     """The null device's table: the one given, or the preset."""
-    return service_times.read(settings.service_times or NULL_PRESET)
+    return service_times.read(settings.service_times or NULL_TIMES)
 
 
-def make(settings: RunSettings, inputs: Inputs) -> dict[str, Engine]:
-    """One engine per URI, not yet open. ManifestError when the build cannot run here; nothing is acquired yet."""
+def makers(settings: RunSettings, inputs: Inputs) -> dict[str, EngineMaker]:
+    """What makes the engine of each URI. ManifestError when the build cannot run here; nothing is acquired yet."""
     names = uris(settings, inputs)
     if settings.device == "null":
-        times = null_times(settings)
-        times.of(inputs.batch_size)
-        shape = inputs.manifest.model.image_shape
-        return {uri: null_device.NullEngine(shape, times, inputs.batch_size) for uri in names}
+        times, shape = null_times(settings), inputs.manifest.model.image_shape
+        for size in inputs.sizes:
+            times.of(size)
+        return {uri: partial(null_device.NullEngine, shape, times, inputs.sizes, seed) for seed, uri in enumerate(names)}
     from runtime import iree_device  # here: a null run needs no iree.runtime
 
     build = iree_device.check_build(inputs.folder, inputs.manifest, inputs.batch_size)
     threads = max(1, _cores() // len(names))  # of each local-task device
-    return {uri: iree_device.IreeEngine(uri, build, inputs.samples, threads) for uri in names}
+    return {uri: partial(iree_device.IreeEngine, uri, build, inputs.samples, threads) for uri in names}
+
+
+def devices(settings: RunSettings, inputs: Inputs) -> MakeDevices:
+    """The run's devices, isolated as asked; a failed one is built anew only where the run would go on without it."""
+    made = makers(settings, inputs)
+    reopen = settings.reopen if settings.on_device_loss == "continue" else 0
+    if settings.isolation == "thread":
+        return thread_devices({uri: maker() for uri, maker in made.items()}, reopen=reopen)
+    from runtime.process_device import process_devices  # here: threads need no multiprocessing
+
+    return lambda post: process_devices(made, post, group_size=settings.group_size, image_shape=inputs.manifest.model.image_shape,
+                                        max_batch=inputs.batch_size, reopen=reopen)
 
 
 def _driver(settings: RunSettings, manifest: Manifest, count: int) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from compile import manifest as manifests
 from compile.manifest import Manifest
 from harness import user_conf as user_confs
+from harness.run_result import Scenario
 from harness.settings import RunSettings
 from ireeperf import samples
 from ireeperf.errors import ConfigError, ManifestError, MissingFileError, RunError
@@ -33,6 +34,7 @@ class Inputs:
     samples: SampleSet
     user_conf: Path
     batch_size: int
+    sizes: tuple[int, ...]  # batch sizes that the run may draw, ascending; the last is batch_size
     output: Path
 
     @property
@@ -51,7 +53,7 @@ class Inputs:
         return self.data_digits + len(self.samples) * RECORD_BYTES
 
 
-def resolve(settings: RunSettings, scenario: str, now: datetime) -> Inputs:
+def resolve(settings: RunSettings, scenario: Scenario, now: datetime) -> Inputs:
     """Read all inputs; ConfigError, ManifestError, MissingFileError or RunError name what does not fit."""
     audit = Path("audit.config")
     if audit.exists():
@@ -69,10 +71,12 @@ def resolve(settings: RunSettings, scenario: str, now: datetime) -> Inputs:
         raise ManifestError(f"--batch-size {batch_size} was not compiled; this build has "
                             f"{list(manifest.model.sample_batch_sizes)}")
     user_conf = settings.user_conf or CONF / f"{manifest.model.loadgen_model}.conf"
+    sizes = (batch_size,) if settings.deterministic_batch else tuple(
+        size for size in manifest.model.sample_batch_sizes if size <= batch_size)
     user_confs.check(user_conf, manifest.model.loadgen_model, scenario)
     name = f"{now:%Y%m%dT%H%M%SZ}-{scenario.lower()}-{settings.mode}-{manifest.key[:8]}"
     inputs = Inputs(manifest_path=manifest_path, manifest=manifest, samples_path=samples_path, samples=sample_set,
-                    user_conf=user_conf, batch_size=batch_size, output=settings.output or RUNS / name)
+                    user_conf=user_conf, batch_size=batch_size, sizes=sizes, output=settings.output or RUNS / name)
     if settings.mode == "accuracy":
         check_disk(inputs)
     return inputs

@@ -8,19 +8,23 @@ process in LoadGen's TlsLogger (measured with 5.1.1, 9 of 10 runs).
 from __future__ import annotations
 
 import math
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import mlperf_loadgen as lg
 import numpy as np
 
+from harness.inputs import CONF
+from harness.run_result import COMPLIANCE, Mode, Scenario
 from ireeperf.errors import ConfigError, RunError
 from runtime.batch import Ended, Event, Issue, Sample
 from runtime.policy import Respond
 
-MODES = {"performance": lg.TestMode.PerformanceOnly, "accuracy": lg.TestMode.AccuracyOnly}
+AUDIT = "audit.config"  # of a compliance run, beside its logs
+AUDIT_CONF = 2  # FromConfig's conf_type: 0 mlperf.conf, 1 user.conf, 2 audit.config
 OFFLINE_SLACK = 1.1  # kSlack in LoadGen's test_settings_internal.cc: samples = slack x min_duration x target_qps
 
 
@@ -29,8 +33,7 @@ class LoadGen:
 
     _made: ClassVar[bool] = False
 
-    def __init__(self, *, model: str, scenario: Literal["Offline"], mode: Literal["performance", "accuracy"],
-                 user_conf: Path, samples: int) -> None:
+    def __init__(self, *, model: str, scenario: Scenario, mode: Mode, user_conf: Path, samples: int) -> None:
         if LoadGen._made:
             raise RunError("LoadGen was already started in this process; start each run in a process of its own")
         LoadGen._made = True
@@ -41,16 +44,30 @@ class LoadGen:
         if self.settings.FromConfig(str(user_conf), model, scenario) != 0:
             raise ConfigError(f"LoadGen cannot read {user_conf}; a line is `model.scenario.key = number`")
         self.settings.scenario = getattr(lg.TestScenario, scenario)
-        self.settings.mode = MODES[mode]
+        self.settings.mode = lg.TestMode.AccuracyOnly if mode == "accuracy" else lg.TestMode.PerformanceOnly
+        self.audit = CONF / f"{mode}.config" if mode in COMPLIANCE else None
+        # StartTest applies an audit.config as model "*" and would ignore TEST04's line for stable-diffusion-xl
+        if self.audit is not None and self.settings.FromConfig(str(self.audit), model, scenario, AUDIT_CONF) != 0:
+            raise ConfigError(f"LoadGen cannot read {self.audit}; restore the file")
         in_memory = int(self.settings.performance_sample_count_override)
         if in_memory > samples:
             raise ConfigError(f"{model} needs performance_sample_count {in_memory}, the sample set has {samples}; use a larger "
                               "set, or for a rehearsal lower performance_sample_count_override in --user-conf")
 
     def offline_samples(self) -> int:
-        """Samples that the conf files ask of an Offline performance run."""
+        """Samples that the conf files ask of an Offline performance or compliance run."""
         wanted = OFFLINE_SLACK * self.min_duration_s * float(self.settings.offline_expected_qps)
         return max(int(self.settings.min_query_count), math.floor(wanted))
+
+    @property
+    def target_latency_s(self) -> float:
+        """Server: the latency limit of its percentile."""
+        return float(self.settings.server_target_latency_ns) / 1e9
+
+    @property
+    def target_qps(self) -> float:
+        """Server: the mean arrival rate, samples per second."""
+        return float(self.settings.server_target_qps)
 
     @property
     def min_duration_s(self) -> float:
@@ -81,7 +98,9 @@ class LoadGen:
             sut = lg.ConstructSUT(lambda query: post(self._issue(query)), lambda: None)
             qsl = lg.ConstructQSL(self._samples, self._samples, self._load, self._unload)
             # named in the run's folder, so that an audit.config in the current directory never takes part unseen
-            lg.StartTestWithLogSettings(sut, qsl, self.settings, logs, str(folder / "audit.config"))
+            if self.audit is not None:
+                shutil.copyfile(self.audit, folder / AUDIT)
+            lg.StartTestWithLogSettings(sut, qsl, self.settings, logs, str(folder / AUDIT))
             lg.DestroyQSL(qsl)
             lg.DestroySUT(sut)
             post(Ended(cause=None))

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from harness import detail_log, machine
 from harness.inputs import REHEARSAL, Inputs
-from harness.run_result import LOADGEN, NAME, SETTINGS, TIMELINE, BatchEvent, Plan, RunResult, Timeline, Timing
+from harness.run_result import LOADGEN, NAME, SETTINGS, TIMELINE, BatchEvent, Plan, RunResult, Scenario, Timeline, Timing
 from harness.settings import RunSettings
 from ireeperf import document
 from ireeperf.errors import RunError
@@ -30,7 +30,7 @@ ACCURACY_LOG = "mlperf_log_accuracy.json"
 class RunRecord:
     """Gathers what a run did and writes it. `settings.json` is on disk before the first device opens."""
 
-    def __init__(self, settings: RunSettings, inputs: Inputs, scenario: Literal["Offline"], uris: tuple[str, ...]) -> None:
+    def __init__(self, settings: RunSettings, inputs: Inputs, scenario: Scenario, uris: tuple[str, ...]) -> None:
         self.settings, self.inputs, self.scenario, self.uris = settings, inputs, scenario, uris
         self.folder = inputs.output
         self._plan: Plan | None = None
@@ -63,13 +63,13 @@ class RunRecord:
         zero, completion = self._clock_ns, answer.completion
         self._batches.append(BatchEvent(
             device=completion.device, first_sample=answer.batch.samples[0].index, samples=len(answer.batch.samples),
-            submitted_ns=answer.submitted_ns - zero, started_ns=completion.started_ns - zero,
+            size=answer.batch.size, submitted_ns=answer.submitted_ns - zero, started_ns=completion.started_ns - zero,
             completed_ns=completion.completed_ns - zero))
 
     def finish(self, samples: int) -> RunResult:
         """LoadGen ended after `samples`: read its logs, judge, write."""
         timing = self._timing()  # before the logs are read: that is not part of the run
-        self._plan = self._waves(samples, timing)
+        self._plan = self._waves(samples, timing) if self.scenario == "Offline" else None
         log = detail_log.read(self.loadgen_folder / detail_log.NAME)
         status, cause = self._judge(log)
         return self._write(status, cause, log, timing)
@@ -86,10 +86,12 @@ class RunRecord:
         """LoadGen's verdict; in accuracy mode, which it does not judge, that the log holds every sample whole."""
         if log["errors"]:
             return "invalid", f"LoadGen logged an error: {log['errors'][0]}"
-        if self.settings.mode == "performance":
+        if self.settings.mode != "accuracy":
             if log.get("result_validity") == "VALID":
                 return "valid", None
-            unmet = [name for name in ("min_duration", "min_queries") if not log.get(f"result_{name}_met")]
+            limits = {"min_duration": "result_min_duration_met", "min_queries": "result_min_queries_met",
+                      "latency limit": "result_perf_constraints_met", "early stopping": "early_stopping_met"}
+            unmet = [name for name, key in limits.items() if log.get(key) is False]
             return "invalid", f"{' and '.join(unmet) or 'a limit'} not met; LoadGen: {log.get('result_invalid_reason', 'no reason')}"
         found = (self.loadgen_folder / ACCURACY_LOG).stat().st_size
         if found < self.inputs.data_digits:
@@ -124,14 +126,16 @@ class RunRecord:
             manifest=str(inputs.manifest_path), manifest_key=inputs.manifest.key, sample_set=str(inputs.samples_path),
             sample_set_digest=inputs.samples.digest, samples_issued=policy.issued if policy else 0,
             samples_completed=policy.completed if policy else 0, devices=self.uris, batch_size=inputs.batch_size,
-            loadgen=log, interpreter=self._interpreter, timing=timing, versions=self._versions, host=self._host, plan=self._plan)
+            loadgen=log, interpreter=self._interpreter, timing=timing, versions=self._versions, host=self._host, plan=self._plan,
+            isolation=self.settings.isolation, partition=self.settings.partition, lost=dict(policy.lost) if policy else {},
+            reissued=policy.reissued if policy else 0, reopened=policy.reopened if policy else 0)
         document.write(result, self.folder / NAME)  # last: a folder with a result is complete
         return result
 
     def _resolved(self) -> dict[str, Any]:
         inputs = self.inputs
         return {"manifest": inputs.manifest_path, "manifest_key": inputs.manifest.key, "samples": inputs.samples_path,
-                "sample_count": len(inputs.samples), "user_conf": inputs.user_conf, "batch_size": inputs.batch_size,
+                "sample_count": len(inputs.samples), "user_conf": inputs.user_conf, "batch_sizes": inputs.sizes,
                 "devices": self.uris}
 
 
@@ -143,9 +147,12 @@ def headline(settings: RunSettings, inputs: Inputs, uris: tuple[str, ...]) -> st
         f"build     {inputs.manifest_path} ({chosen}): {model.model} for {inputs.manifest.target}, key {inputs.manifest.key[:8]}",
         f"samples   {inputs.samples_path}: {inputs.samples.name}, {len(inputs.samples)} samples",
         f"LoadGen   {settings.mode}, model key {model.loadgen_model}, {inputs.user_conf}",
-        f"devices   {', '.join(uris[:4])}{f' ... ({len(uris)})' if len(uris) > 4 else ''}, batch size {inputs.batch_size}",
+        f"devices   {', '.join(uris[:4])}{f' ... ({len(uris)})' if len(uris) > 4 else ''}, "
+        f"batch size {', '.join(map(str, inputs.sizes))}, isolation {settings.isolation}",
         f"run       {inputs.output}",
     ]
+    if settings.preset:
+        lines.append(f"preset    {settings.preset}")
     if settings.device == "null":
         lines.append("NULL DEVICES: answers are tags, not images; this run is never scored")
     if model.loadgen_model == REHEARSAL:
@@ -153,12 +160,17 @@ def headline(settings: RunSettings, inputs: Inputs, uris: tuple[str, ...]) -> st
     return "\n".join(lines)
 
 
+def samples_per_second(result: RunResult) -> float | None:
+    """LoadGen's score: of Offline the samples over the last one's latency, of Server those completed per second."""
+    return result.loadgen.get("result_samples_per_second" if result.scenario == "Offline" else "result_completed_samples_per_sec")
+
+
 def summary(result: RunResult, folder: Path) -> dict[str, Any]:
     """The last line of stdout."""
     return {
-        "valid": result.status == "valid", "samples_per_second": result.loadgen.get("result_samples_per_second"),
+        "valid": result.status == "valid", "samples_per_second": samples_per_second(result),
         "run": str(folder), "mode": result.mode, "cause": result.cause, "samples": result.samples_completed,
-        "seconds": round(result.timing.wall, 2), "host_cost": round(result.timing.host / max(result.timing.wall, 1e-9), 4),
+        "lost": len(result.lost), "seconds": round(result.timing.wall, 2), "host_cost": round(result.timing.host / max(result.timing.wall, 1e-9), 4),
         "gil_enabled": result.interpreter.gil_enabled, "null": result.is_null,
     }
 

@@ -1,16 +1,21 @@
 """RunResult: what one LoadGen run gave. One run is one process and one folder:
 
     runs/<UTC>-<scenario>-<mode>-<key>/result.json  settings.json  loadgen/  timeline.json  score/
+
+TEST01 and TEST04 are MLPerf's compliance tests: performance runs under an audit.config, which the folder keeps.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ireeperf import document
 
+Scenario = Literal["Offline", "Server"]
+Mode = Literal["performance", "accuracy", "TEST01", "TEST04"]
+COMPLIANCE = ("TEST01", "TEST04")
 NAME, SETTINGS, TIMELINE, LOADGEN, SCORE = "result.json", "settings.json", "timeline.json", "loadgen", "score"
 
 
@@ -50,8 +55,8 @@ class RunResult:
 
     schema_version: ClassVar[int] = 1
     run: str  # folder name
-    scenario: Literal["Offline", "Server"]
-    mode: Literal["performance", "accuracy"]
+    scenario: Scenario
+    mode: Mode
     status: Literal["valid", "invalid", "failed"]
     cause: str | None  # why it is invalid or failed
     started_utc: str
@@ -69,7 +74,13 @@ class RunResult:
     timing: Timing
     versions: dict[str, str]
     host: dict[str, str]  # machine, cpu, cores, memory
-    plan: Plan | None = None  # None when the run failed
+    plan: Plan | None = None  # of Offline; None when the run failed, too
+    isolation: Literal["thread", "process"] = "thread"
+    partition: str | None = None  # what the machine was checked against
+    lost: dict[str, str] = field(default_factory=dict)  # device -> cause, when the run went on without it
+    reissued: int = 0  # samples that a device held when it failed, drawn by another
+    reopened: int = 0  # times that a device was built anew
+    advice: tuple[str, ...] = ()  # what to change when the run is invalid
 
     @property
     def is_null(self) -> bool:
@@ -84,6 +95,7 @@ class BatchEvent:
     device: str
     first_sample: int  # data set index of the first sample
     samples: int
+    size: int  # compiled batch size
     submitted_ns: int
     started_ns: int
     completed_ns: int

@@ -62,7 +62,7 @@ def write_run(folder: Path, drawn: np.ndarray, samples: SampleSet, **changes: ob
         "timing": Timing(wall=4.0, cpu=7.0, device_busy=3.9, host=0.05), "versions": {"iree-base-runtime": "3.13.0"},
         "host": {"cpu": "test"}}
     document.write(RunResult(**(values | changes)), run / RESULT)  # type: ignore[arg-type]
-    batches = tuple(BatchEvent(device="local-task://0", first_sample=i, samples=2, submitted_ns=i * 10**9, started_ns=i * 10**9,
+    batches = tuple(BatchEvent(device="local-task://0", first_sample=i, samples=2, size=2, submitted_ns=i * 10**9, started_ns=i * 10**9,
                                completed_ns=(i + 2) * 10**9) for i in range(0, len(samples), 2))
     document.write(Timeline(batches=batches), run / TIMELINE)
     return run

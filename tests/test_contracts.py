@@ -62,7 +62,7 @@ CONTRACTS = {
     "Partition": Contract(partition.PRESETS["mi325x-cpx"], partition.read),
     "ServiceTimes": Contract(ServiceTimes(device="null", evidence="assumed", source="a test", seconds={"1": 0.5}), service_times.read),
     "RunResult": Contract(RESULT, run_result.read, run_result.NAME, by_folder=True),
-    "Timeline": Contract(Timeline(batches=(BatchEvent(device="d", first_sample=0, samples=2, submitted_ns=1, started_ns=2, completed_ns=3),)),
+    "Timeline": Contract(Timeline(batches=(BatchEvent(device="d", first_sample=0, samples=2, size=2, submitted_ns=1, started_ns=2, completed_ns=3),)),
                          run_result.read_timeline, run_result.TIMELINE, by_folder=True),
     "Gate": Contract(bounds.SDXL_MLPERF, bounds.read),
 }

@@ -12,7 +12,7 @@ import pytest
 from compile import manifest as manifests
 from runtime import iree_device
 from runtime.batch import Batch, Completion, Event, Failure, Ready, Sample
-from runtime.device import Device, Engine
+from runtime.device import Engine, ThreadDevice
 from runtime.iree_device import IreeEngine
 from runtime.null_device import NullEngine, tags
 from runtime.service_times import ServiceTimes
@@ -24,7 +24,7 @@ Expected = Callable[[int], np.ndarray]
 
 def null() -> tuple[str, Engine, Expected]:
     shape = tiny_build.model().image_shape
-    return "null://0", NullEngine(shape, TIMES, 4), lambda index: tags([index], shape)[0]
+    return "null://0", NullEngine(shape, TIMES, (2, 4)), lambda index: tags([index], shape)[0]
 
 
 def iree(driver: str) -> tuple[str, Engine, Expected]:
@@ -45,7 +45,7 @@ class Opened:
     def __init__(self, kind: str) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         uri, engine, self.expected = KINDS[kind]()
-        self.device = Device(uri, engine, self.events.put)
+        self.device = ThreadDevice(uri, engine, self.events.put)
         self.device.start()
         first = self.events.get(timeout=60)
         assert isinstance(first, Ready), first
@@ -65,7 +65,7 @@ def batch(ticket: int, *indices: int, size: int) -> Batch:
 
 def test_it_becomes_ready_after_a_warm_up(opened: Opened) -> None:
     assert opened.ready.device == opened.device.uri
-    assert opened.ready.open_seconds >= 0 and opened.ready.warm_seconds >= 0
+    assert opened.ready.open_seconds >= 0 and list(opened.ready.service_seconds) == [2, 4]
 
 
 def test_a_full_batch_comes_back_with_its_own_images(opened: Opened) -> None:
@@ -117,6 +117,7 @@ class Odd:
     """An engine that gives back something else than images."""
 
     image_shape = (16, 16, 3)
+    sizes = (2,)
 
     def __init__(self, images: list[np.ndarray]) -> None:
         self.images = images
@@ -124,8 +125,14 @@ class Odd:
     def open(self) -> None:
         """Nothing to acquire."""
 
-    def warm_up(self) -> None:
+    def warm_up(self, size: int) -> None:
         """Nothing to warm."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def park(self) -> None:
+        """Nothing can hang."""
 
     def run(self, _batch: Batch) -> list[np.ndarray]:
         return self.images
@@ -142,7 +149,7 @@ class Odd:
 ])
 def test_what_is_not_an_image_of_the_build_never_reaches_loadgen(images: list[np.ndarray], cause: str) -> None:
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    device = Device("odd://0", Odd(images), events.put)
+    device = ThreadDevice("odd://0", Odd(images), events.put)
     device.start()
     assert isinstance(events.get(timeout=10), Ready)
     device.submit(batch(1, 0, 1, size=2))
@@ -154,7 +161,7 @@ def test_what_is_not_an_image_of_the_build_never_reaches_loadgen(images: list[np
 def test_the_null_device_keeps_its_service_time() -> None:
     times = ServiceTimes(device="null", evidence="assumed", source="test", seconds={"2": 0.2})
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    device = Device("null://0", NullEngine((16, 16, 3), times, 2), events.put)
+    device = ThreadDevice("null://0", NullEngine((16, 16, 3), times, (2,)), events.put)
     device.start()
     events.get(timeout=10)
     device.submit(batch(0, 1, 2, size=2))

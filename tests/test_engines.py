@@ -18,7 +18,7 @@ from tests import tiny_build
 def found(*, driver: str = "local-task", samples: int = 40) -> Inputs:
     manifest = dataclasses.replace(tiny_build.manifest(tiny_build.model()), driver=driver)
     return Inputs(manifest_path=Path("build/tiny/manifest.json"), manifest=manifest, samples_path=Path("s.npz"),
-                  samples=tiny_build.samples(samples), user_conf=Path("u.conf"), batch_size=4, output=Path("run"))
+                  samples=tiny_build.samples(samples), user_conf=Path("u.conf"), batch_size=4, sizes=(2, 4), output=Path("run"))
 
 
 @pytest.mark.parametrize(("argv", "driver", "samples", "uris"), [
@@ -39,10 +39,11 @@ def test_devices_are_named_by_scheme_and_index(monkeypatch: pytest.MonkeyPatch, 
     assert list(engines.uris(parse("offline", argv), found(driver=driver, samples=samples))) == uris
 
 
-def test_null_engines_take_the_preset_which_says_that_it_is_assumed() -> None:
+def test_null_engines_take_the_table_which_says_that_it_is_assumed() -> None:
     settings = parse("offline", ["--device", "null", "--devices", "2"])
-    made = engines.make(settings, found())
+    made = {uri: maker() for uri, maker in engines.makers(settings, found()).items()}
     assert list(made) == ["null://0", "null://1"] and all(isinstance(engine, NullEngine) for engine in made.values())
+    assert all(engine.sizes == (2, 4) for engine in made.values())
     assert engines.null_times(settings).evidence == "assumed"
 
 
@@ -50,4 +51,4 @@ def test_a_table_without_the_batch_size_is_refused(tmp_path: Path) -> None:
     table = tmp_path / "times.toml"
     table.write_text('device = "null"\nevidence = "assumed"\nsource = "test"\n[seconds]\n2 = 1.0\n')
     with pytest.raises(ConfigError, match="no service time for batch size 4 on null; known: 2"):
-        engines.make(parse("offline", ["--device", "null", "--service-times", str(table)]), found())
+        engines.makers(parse("offline", ["--device", "null", "--service-times", str(table)]), found())

@@ -53,6 +53,11 @@ def test_a_build_is_given_as_folder_or_file(folder: Path) -> None:
     assert resolve("--manifest", "build/tiny").manifest_path == resolve("--manifest", "build/tiny/manifest.json").manifest_path
 
 
+def test_the_run_draws_the_compiled_sizes_up_to_its_batch_size_or_just_that_one(folder: Path) -> None:
+    assert resolve().sizes == (2, 4) and resolve("--batch-size", "2").sizes == (2,)
+    assert resolve("--deterministic-batch").sizes == (4,)
+
+
 def test_sample_count_takes_the_first(folder: Path) -> None:
     found = resolve("--sample-count", "7")
     assert found.samples.captions == tuple(f"sample {i}" for i in range(7))
@@ -139,7 +144,7 @@ def test_the_accuracy_log_is_measured_against_the_disk(folder: Path, monkeypatch
 def test_the_estimate_for_mlperfs_sdxl_is_31_gb() -> None:
     model = dataclasses.replace(tiny_build.model(), dims=((1024, 1024),), model="sdxl-base-1.0")
     found = inputs.Inputs(manifest_path=Path("m"), manifest=tiny_build.manifest(model), samples_path=Path("s"),
-                          samples=tiny_build.samples(5000), user_conf=Path("u"), batch_size=4, output=Path("o"))
+                          samples=tiny_build.samples(5000), user_conf=Path("u"), batch_size=4, sizes=(2, 4), output=Path("o"))
     assert 31e9 < found.log_bytes < 32e9  # MLPERF_RULES: logs of 31 GB
 
 

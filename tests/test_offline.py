@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from harness import offline, run_result
+from harness import run_result, scenario
 from harness.run_result import LOADGEN, SETTINGS
 from tests import tiny_build
 
@@ -37,7 +37,7 @@ TIMES = 'schema_version = 1\ndevice = "null"\nevidence = "assumed"\nsource = "te
 ])
 def test_the_query_is_planned_in_whole_waves(wanted: int, devices: int, batch_size: int, rate: float, seconds: float,
                                              samples: int) -> None:
-    assert offline.plan(wanted, devices, batch_size, rate, seconds) == samples
+    assert scenario.plan(wanted, devices, batch_size, rate, seconds) == samples
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def test_performance_of_another_build_is_refused(run: Path, tmp_path: Path) -> N
 
 
 def events(count: int, devices: int) -> list[BatchEvent]:
-    return [BatchEvent(device=f"hip://{i % devices}", first_sample=i, samples=8, submitted_ns=0, started_ns=(i // devices) * 10**9,
+    return [BatchEvent(device=f"hip://{i % devices}", first_sample=i, samples=8, size=8, submitted_ns=0, started_ns=(i // devices) * 10**9,
                        completed_ns=(i // devices + 1) * 10**9) for i in range(count)]
 
 
@@ -113,7 +113,7 @@ def test_plots_are_svg_inside_their_frame(plot, count: int, devices: int) -> Non
 
 
 def test_a_long_run_does_not_make_a_long_page() -> None:
-    fast = [BatchEvent(device="null://0", first_sample=i, samples=8, submitted_ns=0, started_ns=i * 10**6, completed_ns=(i + 1) * 10**6)
+    fast = [BatchEvent(device="null://0", first_sample=i, samples=8, size=8, submitted_ns=0, started_ns=i * 10**6, completed_ns=(i + 1) * 10**6)
             for i in range(100_000)]
     assert len(plots.timeline(fast)) < 400_000
 

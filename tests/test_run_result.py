@@ -28,7 +28,7 @@ def test_a_result_reads_back_equal(tmp_path: Path) -> None:
 
 
 def test_a_timeline_reads_back_equal(tmp_path: Path) -> None:
-    timeline = Timeline(batches=(BatchEvent(device="a", first_sample=3, samples=2, submitted_ns=1, started_ns=2, completed_ns=9),))
+    timeline = Timeline(batches=(BatchEvent(device="a", first_sample=3, samples=2, size=2, submitted_ns=1, started_ns=2, completed_ns=9),))
     document.write(timeline, tmp_path / run_result.TIMELINE)
     assert run_result.read_timeline(tmp_path) == timeline
 

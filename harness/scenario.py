@@ -1,0 +1,110 @@
+"""One LoadGen run, whichever the scenario: open the devices, let LoadGen ask, answer, judge, record."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from datetime import UTC, datetime
+
+from harness import engines, inputs, record
+from harness.inputs import Inputs
+from harness.loadgen import LoadGen
+from harness.progress import Progress
+from harness.run_result import RunResult, Scenario
+from harness.settings import RunSettings, parse
+from ireeperf.errors import exit_code
+from runtime.batching import Batching, Deadline, Throughput
+from runtime.policy import FifoPolicy, Respond
+from runtime.pool import DevicePool, MakeDevices
+
+WARM_UP_SLACK = 1.5  # one warm-up batch per device is a rough measure, most of all on a shared machine
+HANG_FACTOR, HANG_SECONDS = 20.0, 60.0  # a batch that takes this many warm-up batches, and this long, is hung
+
+
+def launch(scenario: Scenario) -> None:
+    """The program of a scenario; does not return. LoadGen's StartTest and a device that hangs would hold up a normal exit."""
+    code = exit_code(lambda: run(parse(scenario), scenario))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def run(settings: RunSettings, scenario: Scenario) -> int:
+    """One run in one folder: 0 when valid, 1 when LoadGen says invalid; otherwise raises, and result.json has the cause."""
+    found = inputs.resolve(settings, scenario, datetime.now(UTC))
+    uris = engines.uris(settings, found)
+    print(record.headline(settings, found, uris), flush=True)
+    loadgen = LoadGen(model=found.manifest.model.loadgen_model, scenario=scenario, mode=settings.mode,
+                      user_conf=found.user_conf, samples=len(found.samples))
+    devices = engines.devices(settings, found)
+    inputs.make_folder(found.output)
+    with record.terminated_as_error():
+        run_record = record.RunRecord(settings, found, scenario, uris)
+        try:
+            result = measure(settings, found, run_record, loadgen, devices)
+        except BaseException as error:
+            run_record.fail(error)
+            raise
+    print(json.dumps(record.summary(result, found.output)), flush=True)
+    return 0 if result.status == "valid" else 1
+
+
+def measure(settings: RunSettings, found: Inputs, run_record: record.RunRecord, loadgen: LoadGen, devices: MakeDevices) -> RunResult:
+    """Open and warm the devices, let LoadGen run, judge what it logged."""
+    uris = run_record.uris
+    policy = FifoPolicy(uris, batching=batching(run_record.scenario, found.sizes, loadgen), open_seconds=settings.ready_timeout,
+                        on_loss=settings.on_device_loss, now_ns=time.monotonic_ns())
+    pool = DevicePool(devices, policy)
+    print(f"opening and warming up {len(uris)} device{'s' if len(uris) > 1 else ''}", file=sys.stderr, flush=True)
+    progress = Progress(policy)
+    pool.open(progress.tick)
+    slowest = max(device.service_seconds[found.batch_size] for device in pool.ready.values())
+    policy.batch_seconds = settings.batch_timeout or max(HANG_SECONDS, HANG_FACTOR * slowest)
+    rate = len(pool.ready) * found.batch_size / max(slowest, 1e-6)
+    print(intent(run_record, loadgen, rate, len(pool.ready)) + f" (warm-up batch: {slowest:.2f} s)", file=sys.stderr, flush=True)
+
+    def respond(answer: Respond) -> None:
+        loadgen.respond(answer)
+        run_record.add(answer)
+        progress.tick()
+
+    progress.start()
+    run_record.start_clock(pool)
+    loadgen.start(run_record.loadgen_folder, pool.post)
+    pool.serve(respond, progress.tick)
+    progress.end()
+    result = run_record.finish(policy.issued)
+    pool.close()
+    return result
+
+
+def batching(scenario: Scenario, sizes: tuple[int, ...], loadgen: LoadGen) -> Batching:
+    """Offline wants throughput, Server its latency limit."""
+    return Throughput(sizes) if scenario == "Offline" else Deadline(sizes, loadgen.target_latency_s)
+
+
+def intent(run_record: record.RunRecord, loadgen: LoadGen, rate: float, devices: int) -> str:
+    """What LoadGen will ask for, settled with it where the harness has a say (Offline's sample count), in words."""
+    found, mode = run_record.inputs, run_record.settings.mode
+    if run_record.scenario == "Server":
+        paced = len(found.samples) / loadgen.target_qps if mode == "accuracy" else loadgen.min_duration_s
+        return (f"arrivals at {loadgen.target_qps:g} samples/s for at least {paced:.0f} s, latency limit {loadgen.target_latency_s:g} s; "
+                f"full batches could draw {rate:.2f} samples/s")
+    samples = len(found.samples)
+    if mode != "accuracy":
+        samples = plan(loadgen.offline_samples(), devices, found.batch_size, rate, loadgen.min_duration_s)
+        loadgen.ask_for(samples)
+    return f"{samples} samples, about {samples / rate:.0f} s at {rate:.2f} samples/s"
+
+
+def plan(wanted: int, devices: int, batch_size: int, rate: float, min_duration_s: float) -> int:
+    """Samples of an Offline query: what the conf files want, enough for min_duration, in whole waves.
+
+    `rate` is samples per second of all devices, as warmed up: LoadGen's rule, slack x duration x rate, is applied to it as
+    well as to the conf's target_qps, so that a machine faster than its conf stays valid.
+    """
+    wave = devices * batch_size
+    return math.ceil(max(wanted, WARM_UP_SLACK * min_duration_s * rate, 1) / wave) * wave
