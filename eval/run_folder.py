@@ -13,10 +13,10 @@ from ireeperf.samples import SampleSet
 
 
 def read_scorable(run: Path) -> RunResult:
-    """The result of an accuracy run; ScoreError when it is none, failed, or was answered by null devices."""
+    """The result of an accuracy run; ScoreError when it is none, failed, or was answered with tags by null devices."""
     result = run_result.read(run)
-    if result.is_null:
-        raise ScoreError(f"{run} was answered by null devices ({', '.join(result.devices)}), whose answers are no images; "
+    if result.is_null and result.null_pictures is None:
+        raise ScoreError(f"{run} was answered by null devices ({', '.join(result.devices)}), whose answers are tags, no images; "
                          "repeat the run with --device iree")
     if result.mode != "accuracy":
         raise ScoreError(f"{run} is a {result.mode} run and holds no images; run harness.offline with --mode accuracy")

@@ -141,7 +141,7 @@ def score(settings: ScoreSettings) -> Scores:
             fid_network=image_network.name, fid_reference=reference, log_sha256=log.sha256, duplicates=log.duplicates,
             repeated=repeats.count,
             digests={role: scorer.checksum(path, "sha256") for role, path in files.items()},
-            seconds=round(time.monotonic() - started, 3), versions=_versions())
+            seconds=round(time.monotonic() - started, 3), versions=_versions(), null_pictures=result.null_pictures)
         _write(partial, written, {index: sample_set.captions[index] for index in shown})
         shutil.rmtree(settings.run / SCORE, ignore_errors=True)
         partial.rename(settings.run / SCORE)
@@ -163,7 +163,8 @@ def judge(features: Features, mean: np.ndarray, covariance: np.ndarray, found: G
 def accuracy_text(scores: Scores) -> str:
     """accuracy.txt: the line MLCommons' accuracy script prints and the line its truncation script adds."""
     figures = {score.metric: str(score.value) for score in scores.scores}
-    return f"Accuracy Results: {figures}\nhash={scores.log_sha256}\n"
+    note = "# null devices: the scores are of stored pictures, nothing was drawn\n" if scores.null_pictures else ""
+    return f"{note}Accuracy Results: {figures}\nhash={scores.log_sha256}\n"
 
 
 def summary(scores: Scores) -> dict[str, object]:
@@ -174,7 +175,7 @@ def summary(scores: Scores) -> dict[str, object]:
         found = scores.of(metric)
         line[key] = found.value
         line[f"{key}_bounds"] = [found.bound.lower, found.bound.upper] if found.bound else None
-    return line | {"repeated_images": scores.repeated, "seconds": scores.seconds}
+    return line | {"null_pictures": scores.null_pictures, "repeated_images": scores.repeated, "seconds": scores.seconds}
 
 
 def _images(log: AccuracyLog, shape: tuple[int, int, int],

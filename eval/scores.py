@@ -54,6 +54,7 @@ class Scores:
     repeated: int  # images that equal another caption's: a stuck buffer, which neither score shows (docs/KILL_TABLE.md)
     seconds: float
     versions: dict[str, str]
+    null_pictures: str | None = None  # null devices answered with these stored pictures: the scores are the pictures'
 
     def of(self, metric: str) -> MetricScore:
         """The score of `metric`."""

@@ -48,7 +48,10 @@ def makers(settings: RunSettings, inputs: Inputs) -> dict[str, EngineMaker]:
         times, shape = null_times(settings), inputs.manifest.model.image_shape
         for size in inputs.sizes:
             times.of(size)
-        return {uri: partial(null_device.NullEngine, shape, times, inputs.sizes, seed) for seed, uri in enumerate(names)}
+        if settings.null_pictures is not None:
+            null_device.read_pictures(settings.null_pictures, shape)
+        return {uri: partial(null_device.NullEngine, shape, times, inputs.sizes, seed, settings.null_pictures)
+                for seed, uri in enumerate(names)}
     from runtime import iree_device  # here: a null run needs no iree.runtime
 
     build = iree_device.check_build(inputs.folder, inputs.manifest, inputs.batch_size)

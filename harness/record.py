@@ -127,6 +127,7 @@ class RunRecord:
             sample_set_digest=inputs.samples.digest, samples_issued=policy.issued if policy else 0,
             samples_completed=policy.completed if policy else 0, devices=self.uris, batch_size=inputs.batch_size,
             loadgen=log, interpreter=self._interpreter, timing=timing, versions=self._versions, host=self._host, plan=self._plan,
+            null_pictures=None if self.settings.null_pictures is None else str(self.settings.null_pictures),
             isolation=self.settings.isolation, partition=self.settings.partition, lost=dict(policy.lost) if policy else {},
             reissued=policy.reissued if policy else 0, reopened=policy.reopened if policy else 0)
         document.write(result, self.folder / NAME)  # last: a folder with a result is complete
@@ -154,7 +155,8 @@ def headline(settings: RunSettings, inputs: Inputs, uris: tuple[str, ...]) -> st
     if settings.preset:
         lines.append(f"preset    {settings.preset}")
     if settings.device == "null":
-        lines.append("NULL DEVICES: answers are tags, not images; this run is never scored")
+        lines.append("NULL DEVICES: " + ("answers are tags, not images; this run is never scored" if settings.null_pictures is None else
+                                         f"answers are the stored pictures of {settings.null_pictures}; a score is theirs"))
     if model.loadgen_model == REHEARSAL:
         lines.append("REHEARSAL: sdxl-nano is not an MLPerf benchmark, its LoadGen limits are our own")
     return "\n".join(lines)

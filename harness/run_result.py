@@ -80,11 +80,12 @@ class RunResult:
     lost: dict[str, str] = field(default_factory=dict)  # device -> cause, when the run went on without it
     reissued: int = 0  # samples that a device held when it failed, drawn by another
     reopened: int = 0  # times that a device was built anew
+    null_pictures: str | None = None  # null devices answered with these stored pictures, not with tags
     advice: tuple[str, ...] = ()  # what to change when the run is invalid
 
     @property
     def is_null(self) -> bool:
-        """Whether null devices answered: such a run is a rehearsal of the harness and is never scored."""
+        """Whether null devices answered: such a run is a rehearsal of the harness. Tags are never scored, stored pictures may be."""
         return any(uri.startswith("null:") for uri in self.devices)
 
 

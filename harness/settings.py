@@ -18,7 +18,7 @@ from ireeperf.errors import ConfigError, MissingFileError
 
 PRESETS = Path(__file__).parent / "presets"
 MODES: tuple[Mode, ...] = ("performance", "accuracy", "TEST01", "TEST04")
-PATH_FLAGS = ("manifest", "samples", "user-conf", "output", "service-times")  # in a preset: relative to its folder
+PATH_FLAGS = ("manifest", "samples", "user-conf", "output", "service-times", "null-pictures")  # in a preset: relative to its folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,7 @@ class RunSettings:
     devices: int | None
     driver: str | None
     service_times: Path | None
+    null_pictures: Path | None
     isolation: Literal["thread", "process"]
     group_size: int
     partition: str | None
@@ -55,8 +56,8 @@ class RunSettings:
             seconds = getattr(self, name)
             if seconds is not None and not seconds > 0:
                 raise ConfigError(f"--{name.replace('_', '-')} is {seconds:g}; seconds above 0 are needed")
-        for name, value, device in (("service-times", self.service_times, "null"), ("driver", self.driver, "iree"),
-                                    ("partition", self.partition, "iree")):
+        for name, value, device in (("service-times", self.service_times, "null"), ("null-pictures", self.null_pictures, "null"),
+                                    ("driver", self.driver, "iree"), ("partition", self.partition, "iree")):
             if value is not None and self.device != device:
                 raise ConfigError(f"--{name} {value} is for --device {device}; --device is {self.device}")
         if self.group_size > 1 and self.isolation != "process":
@@ -119,6 +120,8 @@ def _parser(scenario: str) -> argparse.ArgumentParser:
     add("--driver", choices=("local-task", "local-sync", "hip", "cuda"),
         help="IREE driver (default: the manifest's; local-sync when several CPU devices share the cores)")
     add("--service-times", type=Path, help="service-time table of the null device (default: harness/service_times/null.toml)")
+    add("--null-pictures", type=Path, metavar="NPY",
+        help="the null device answers sample i with picture i modulo N of this uint8 [N, H, W, 3] file (default: tags)")
     add("--isolation", choices=("thread", "process"), default="thread",
         help="process: devices live in child processes, a crash of one loses its group only (default %(default)s)")
     add("--group-size", type=int, default=1, help="devices per child process (default %(default)s)")

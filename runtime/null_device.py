@@ -1,13 +1,18 @@
-"""The null device: takes a known time and answers with a tag instead of an image. Never scored."""
+"""The null device: takes a known time and answers with a tag instead of an image, or with a stored picture.
+
+Tags are never scored. Stored pictures may be, as a rehearsal of the accuracy chain: the score is of the pictures.
+"""
 
 from __future__ import annotations
 
 import math
 import random
 import time
+from pathlib import Path
 
 import numpy as np
 
+from ireeperf.errors import ConfigError
 from runtime.batch import Batch
 from runtime.service_times import ServiceTimes
 
@@ -17,15 +22,20 @@ SCHEME = "null"
 class NullEngine:
     """Sleeps for the service time of the batch size; an image is its sample index as little-endian u32, repeated."""
 
-    def __init__(self, image_shape: tuple[int, int, int], service_times: ServiceTimes, sizes: tuple[int, ...], seed: int = 0) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], service_times: ServiceTimes, sizes: tuple[int, ...], seed: int = 0,
+                 pictures: Path | None = None) -> None:
         self.image_shape = image_shape
         self.sizes = sizes
         self._times = service_times
         self._seed = seed  # of the jitter: one per device
         self._random = random.Random(seed)
+        self._path = pictures  # .npy, [N, H, W, 3] uint8: sample i answers with picture i modulo N
+        self._pictures: np.ndarray | None = None
 
     def open(self) -> None:
-        """ConfigError when the table lacks a batch size of the run."""
+        """ConfigError when the table lacks a batch size of the run, or the pictures are not of its shape."""
+        if self._path is not None:
+            self._pictures = read_pictures(self._path, self.image_shape)
         for size in self.sizes:
             self._times.of(size)
         self._random = random.Random(self._seed)
@@ -35,14 +45,19 @@ class NullEngine:
         time.sleep(self._times.of(size))
 
     def run(self, batch: Batch) -> list[np.ndarray]:
-        """Tagged images."""
+        """Tags, or copies of the samples' pictures: a fresh buffer for each batch."""
         deadline = time.monotonic() + self._times.draw(batch.size, self._random)
-        images = tags([sample.index for sample in batch.samples], self.image_shape)
+        indices = [sample.index for sample in batch.samples]
+        if self._pictures is None:
+            images = tags(indices, self.image_shape)
+        else:
+            images = self._pictures[np.array(indices) % len(self._pictures)]
         time.sleep(max(0.0, deadline - time.monotonic()))
         return list(images)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Let the pictures go."""
+        self._pictures = None
 
     def park(self) -> None:
         """Nothing can hang."""
@@ -57,3 +72,14 @@ def tags(indices: list[int], image_shape: tuple[int, int, int]) -> np.ndarray:
     words = np.empty((len(indices), math.prod(image_shape) // 4), "<u4")  # H and W are multiples of 8
     words[:] = np.array(indices, "<u4")[:, None]
     return words.view(np.uint8).reshape(len(indices), *image_shape)
+
+
+def read_pictures(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
+    """Map a .npy of pictures [N, H, W, 3] uint8; ConfigError when it is none, or of another shape."""
+    try:
+        pictures: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} holds no pictures ({error}); it is a .npy of uint8 [N, H, W, 3]") from error
+    if pictures.dtype != np.uint8 or pictures.shape[1:] != image_shape or not len(pictures):
+        raise ConfigError(f"{path} holds {pictures.dtype} {pictures.shape}; pictures of this build are uint8 [N, {image_shape}]")
+    return pictures

@@ -5,11 +5,13 @@ from __future__ import annotations
 import queue
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from compile import manifest as manifests
+from ireeperf.errors import ConfigError
 from runtime import iree_device
 from runtime.batch import Batch, Completion, Event, Failure, Ready, Sample
 from runtime.device import Engine, ThreadDevice
@@ -168,3 +170,20 @@ def test_the_null_device_keeps_its_service_time() -> None:
     event = events.get(timeout=10)
     assert isinstance(event, Completion) and event.completed_ns - event.started_ns >= 0.2e9
     device.stop(10)
+
+
+def test_the_null_device_answers_with_the_picture_of_the_index(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
+    np.save(tmp_path / "pictures.npy", pictures)
+    engine = NullEngine((16, 16, 3), TIMES, (2,), pictures=tmp_path / "pictures.npy")
+    engine.open()
+    first, second = engine.run(batch(0, 4, 2, size=2))
+    np.testing.assert_array_equal([first, second], pictures[[1, 2]])
+    assert first.flags.owndata or first.base is not pictures
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 16), (3, 16, 8, 3), (0, 16, 16, 3)])
+def test_pictures_of_another_shape_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "pictures.npy", np.zeros(shape, np.uint8))
+    with pytest.raises(ConfigError, match="pictures of this build are uint8"):
+        NullEngine((16, 16, 3), TIMES, (2,), pictures=tmp_path / "pictures.npy").open()
