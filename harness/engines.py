@@ -9,8 +9,10 @@ from pathlib import Path
 from compile.manifest import Manifest
 from harness.inputs import Inputs
 from harness.settings import RunSettings
-from runtime import null_device, service_times
+from ireeperf.errors import ConfigError
+from runtime import null_device, service_times, topology
 from runtime.device import EngineMaker
+from runtime.partition import Partition
 from runtime.pool import MakeDevices, thread_devices
 from runtime.service_times import ServiceTimes
 
@@ -18,9 +20,11 @@ CPU_DRIVERS = ("local-task", "local-sync")
 NULL_TIMES = Path(__file__).parent / "service_times" / "null.toml"
 
 
-def uris(settings: RunSettings, inputs: Inputs) -> tuple[str, ...]:
+def uris(settings: RunSettings, inputs: Inputs, machine: Partition | None = None) -> tuple[str, ...]:
     """The devices by name: scheme and index, never a UUID (equal UUIDs open the first match silently)."""
-    count = settings.devices or _default_count(settings, inputs)
+    count = settings.devices or (machine.devices if machine else _default_count(settings, inputs))
+    if machine is not None and count > machine.devices:
+        raise ConfigError(f"--devices {count}, but {machine.name} shows {machine.devices}; lower it, or see ./scripts/doctor")
     return tuple(f"{_driver(settings, inputs.manifest, count)}://{index}" for index in range(count))
 
 
@@ -41,9 +45,8 @@ def null_times(settings: RunSettings) -> ServiceTimes:
     return service_times.read(settings.service_times or NULL_TIMES)
 
 
-def makers(settings: RunSettings, inputs: Inputs) -> dict[str, EngineMaker]:
+def makers(settings: RunSettings, inputs: Inputs, names: tuple[str, ...]) -> dict[str, EngineMaker]:
     """What makes the engine of each URI. ManifestError when the build cannot run here; nothing is acquired yet."""
-    names = uris(settings, inputs)
     if settings.device == "null":
         times, shape = null_times(settings), inputs.manifest.model.image_shape
         for size in inputs.sizes:
@@ -59,16 +62,21 @@ def makers(settings: RunSettings, inputs: Inputs) -> dict[str, EngineMaker]:
     return {uri: partial(iree_device.IreeEngine, uri, build, inputs.samples, threads) for uri in names}
 
 
-def devices(settings: RunSettings, inputs: Inputs) -> MakeDevices:
-    """The run's devices, isolated as asked; a failed one is built anew only where the run would go on without it."""
-    made = makers(settings, inputs)
+def devices(settings: RunSettings, inputs: Inputs, names: tuple[str, ...], machine: Partition | None = None) -> MakeDevices:
+    """The run's devices, isolated as asked; a failed one is built anew only where the run would go on without it.
+
+    Each device's host threads are bound to the NUMA node of its GPU, where the machine says which that is.
+    """
+    made = makers(settings, inputs, names)
     reopen = settings.reopen if settings.on_device_loss == "continue" else 0
+    binds = {uri: partial(topology.bind_threads, node) for index, uri in enumerate(names)
+             if machine is not None and (node := machine.numa_node(index)) is not None}
     if settings.isolation == "thread":
-        return thread_devices({uri: maker() for uri, maker in made.items()}, reopen=reopen)
+        return thread_devices({uri: maker() for uri, maker in made.items()}, reopen=reopen, on_start=binds)
     from runtime.process_device import process_devices  # here: threads need no multiprocessing
 
     return lambda post: process_devices(made, post, group_size=settings.group_size, image_shape=inputs.manifest.model.image_shape,
-                                        max_batch=inputs.batch_size, reopen=reopen)
+                                        max_batch=inputs.batch_size, reopen=reopen, on_start=binds)
 
 
 def _driver(settings: RunSettings, manifest: Manifest, count: int) -> str:

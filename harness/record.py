@@ -20,6 +20,7 @@ from harness.run_result import LOADGEN, NAME, SETTINGS, TIMELINE, BatchEvent, Pl
 from harness.settings import RunSettings
 from ireeperf import document
 from ireeperf.errors import RunError
+from runtime.partition import Partition
 from runtime.policy import FifoPolicy, Respond
 from runtime.pool import DevicePool
 
@@ -30,8 +31,10 @@ ACCURACY_LOG = "mlperf_log_accuracy.json"
 class RunRecord:
     """Gathers what a run did and writes it. `settings.json` is on disk before the first device opens."""
 
-    def __init__(self, settings: RunSettings, inputs: Inputs, scenario: Scenario, uris: tuple[str, ...]) -> None:
+    def __init__(self, settings: RunSettings, inputs: Inputs, scenario: Scenario, uris: tuple[str, ...],
+                 partition: Partition | None = None) -> None:
         self.settings, self.inputs, self.scenario, self.uris = settings, inputs, scenario, uris
+        self.partition = partition
         self.folder = inputs.output
         self._plan: Plan | None = None
         self.policy: FifoPolicy | None = None
@@ -128,7 +131,7 @@ class RunRecord:
             samples_completed=policy.completed if policy else 0, devices=self.uris, batch_size=inputs.batch_size,
             loadgen=log, interpreter=self._interpreter, timing=timing, versions=self._versions, host=self._host, plan=self._plan,
             null_pictures=None if self.settings.null_pictures is None else str(self.settings.null_pictures),
-            isolation=self.settings.isolation, partition=self.settings.partition, lost=dict(policy.lost) if policy else {},
+            isolation=self.settings.isolation, partition=self.partition.name if self.partition else None, lost=dict(policy.lost) if policy else {},
             reissued=policy.reissued if policy else 0, reopened=policy.reopened if policy else 0)
         document.write(result, self.folder / NAME)  # last: a folder with a result is complete
         return result
@@ -137,7 +140,7 @@ class RunRecord:
         inputs = self.inputs
         return {"manifest": inputs.manifest_path, "manifest_key": inputs.manifest.key, "samples": inputs.samples_path,
                 "sample_count": len(inputs.samples), "user_conf": inputs.user_conf, "batch_sizes": inputs.sizes,
-                "devices": self.uris}
+                "devices": self.uris, "partition": self.partition}
 
 
 def headline(settings: RunSettings, inputs: Inputs, uris: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from harness import engines, inputs, record
+from harness import engines, inputs, machine_partition, record
 from harness.inputs import Inputs
 from harness.loadgen import LoadGen
 from harness.progress import Progress
@@ -21,6 +21,7 @@ from runtime.policy import FifoPolicy, Respond
 from runtime.pool import DevicePool, MakeDevices
 
 WARM_UP_SLACK = 1.5  # one warm-up batch per device is a rough measure, most of all on a shared machine
+NULL_SLACK = 1.1  # LoadGen's own: a null device takes the time that its table says
 HANG_FACTOR, HANG_SECONDS = 20.0, 60.0  # a batch that takes this many warm-up batches, and this long, is hung
 
 
@@ -35,14 +36,15 @@ def launch(scenario: Scenario) -> None:
 def run(settings: RunSettings, scenario: Scenario) -> int:
     """One run in one folder: 0 when valid, 1 when LoadGen says invalid; otherwise raises, and result.json has the cause."""
     found = inputs.resolve(settings, scenario, datetime.now(UTC))
-    uris = engines.uris(settings, found)
+    machine = machine_partition.of_run(settings, found)
+    uris = engines.uris(settings, found, machine)
     print(record.headline(settings, found, uris), flush=True)
     loadgen = LoadGen(model=found.manifest.model.loadgen_model, scenario=scenario, mode=settings.mode,
                       user_conf=found.user_conf, samples=len(found.samples))
-    devices = engines.devices(settings, found)
+    devices = engines.devices(settings, found, uris, machine)
     inputs.make_folder(found.output)
     with record.terminated_as_error():
-        run_record = record.RunRecord(settings, found, scenario, uris)
+        run_record = record.RunRecord(settings, found, scenario, uris, machine)
         try:
             result = measure(settings, found, run_record, loadgen, devices)
         except BaseException as error:
@@ -95,7 +97,8 @@ def intent(run_record: record.RunRecord, loadgen: LoadGen, rate: float, devices:
                 f"full batches could draw {rate:.2f} samples/s")
     samples = len(found.samples)
     if mode != "accuracy":
-        samples = plan(loadgen.offline_samples(), devices, found.batch_size, rate, loadgen.min_duration_s)
+        slack = NULL_SLACK if run_record.settings.device == "null" else WARM_UP_SLACK
+        samples = plan(loadgen.offline_samples(), devices, found.batch_size, slack * rate, loadgen.min_duration_s)
         loadgen.ask_for(samples)
     return f"{samples} samples, about {samples / rate:.0f} s at {rate:.2f} samples/s"
 
@@ -103,8 +106,8 @@ def intent(run_record: record.RunRecord, loadgen: LoadGen, rate: float, devices:
 def plan(wanted: int, devices: int, batch_size: int, rate: float, min_duration_s: float) -> int:
     """Samples of an Offline query: what the conf files want, enough for min_duration, in whole waves.
 
-    `rate` is samples per second of all devices, as warmed up: LoadGen's rule, slack x duration x rate, is applied to it as
-    well as to the conf's target_qps, so that a machine faster than its conf stays valid.
+    `rate` is samples per second of all devices, as warmed up, with slack: LoadGen's rule, slack x duration x rate, is applied
+    to it as well as to the conf's target_qps, so that a machine faster than its conf stays valid.
     """
     wave = devices * batch_size
-    return math.ceil(max(wanted, WARM_UP_SLACK * min_duration_s * rate, 1) / wave) * wave
+    return math.ceil(max(wanted, min_duration_s * rate, 1) / wave) * wave

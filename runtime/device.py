@@ -69,7 +69,7 @@ class Device(Protocol):
 class ThreadDevice:
     """An engine driven by a thread of its own. After a failure it is built anew, up to `reopen` times."""
 
-    def __init__(self, uri: str, engine: Engine, post: Post, *, reopen: int = 0, on_start: Callable[[], None] | None = None) -> None:
+    def __init__(self, uri: str, engine: Engine, post: Post, *, reopen: int = 0, on_start: Callable[[], object] | None = None) -> None:
         self.uri = uri
         self.engine = engine
         self._post = post

@@ -18,9 +18,11 @@ TICK_SECONDS = 0.5  # how often `on_tick` (progress) is called while nothing hap
 MakeDevices = Callable[[Post], Mapping[str, Device]]
 
 
-def thread_devices(engines: Mapping[str, Engine], *, reopen: int = 0) -> MakeDevices:
-    """A thread per engine."""
-    return lambda post: {uri: ThreadDevice(uri, engine, post, reopen=reopen) for uri, engine in engines.items()}
+def thread_devices(engines: Mapping[str, Engine], *, reopen: int = 0,
+                   on_start: Mapping[str, Callable[[], object]] | None = None) -> MakeDevices:
+    """A thread per engine; `on_start` is run first in its thread."""
+    starts = on_start or {}
+    return lambda post: {uri: ThreadDevice(uri, engine, post, reopen=reopen, on_start=starts.get(uri)) for uri, engine in engines.items()}
 
 
 class DevicePool:

@@ -12,6 +12,7 @@ from harness.inputs import Inputs
 from harness.settings import parse
 from ireeperf.errors import ConfigError
 from runtime.null_device import NullEngine
+from runtime.partition import PRESETS
 from tests import tiny_build
 
 
@@ -41,7 +42,7 @@ def test_devices_are_named_by_scheme_and_index(monkeypatch: pytest.MonkeyPatch, 
 
 def test_null_engines_take_the_table_which_says_that_it_is_assumed() -> None:
     settings = parse("offline", ["--device", "null", "--devices", "2"])
-    made = {uri: maker() for uri, maker in engines.makers(settings, found()).items()}
+    made = {uri: maker() for uri, maker in engines.makers(settings, found(), ("null://0", "null://1")).items()}
     assert list(made) == ["null://0", "null://1"] and all(isinstance(engine, NullEngine) for engine in made.values())
     assert all(engine.sizes == (2, 4) for engine in made.values())
     assert engines.null_times(settings).evidence == "assumed"
@@ -51,4 +52,12 @@ def test_a_table_without_the_batch_size_is_refused(tmp_path: Path) -> None:
     table = tmp_path / "times.toml"
     table.write_text('device = "null"\nevidence = "assumed"\nsource = "test"\n[seconds]\n2 = 1.0\n')
     with pytest.raises(ConfigError, match="no service time for batch size 4 on null; known: 2"):
-        engines.makers(parse("offline", ["--device", "null", "--service-times", str(table)]), found())
+        engines.makers(parse("offline", ["--device", "null", "--service-times", str(table)]), found(), ("null://0",))
+
+
+def test_a_machine_gives_its_device_count_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = PRESETS["mi325x-cpx"]
+    assert len(engines.uris(parse("offline", []), found(driver="hip"), machine)) == 64
+    assert len(engines.uris(parse("offline", ["--devices", "8"]), found(driver="hip"), machine)) == 8
+    with pytest.raises(ConfigError, match="--devices 65, but mi325x-cpx shows 64"):
+        engines.uris(parse("offline", ["--devices", "65"]), found(driver="hip"), machine)

@@ -32,7 +32,7 @@ TIMES = 'schema_version = 1\ndevice = "null"\nevidence = "assumed"\nsource = "te
 @pytest.mark.parametrize(("wanted", "devices", "batch_size", "rate", "seconds", "samples"), [
     (1, 1, 2, 0.1, 10, 2),  # never less than one wave
     (100, 3, 4, 0.1, 10, 108),  # what the conf wants, rounded up to whole waves
-    (100, 1, 4, 20.0, 60, 1800),  # a machine faster than its conf: slack 1.5 x 60 s x 20 samples/s
+    (100, 1, 4, 30.0, 60, 1800),  # a machine faster than its conf: 60 s x 30 samples/s
     (107400, 64, 32, 0.0, 600, 108544),  # AMD's Offline run as 53 waves of 2,048 instead of 52.44
 ])
 def test_the_query_is_planned_in_whole_waves(wanted: int, devices: int, batch_size: int, rate: float, seconds: float,
