@@ -1,0 +1,84 @@
+"""Devices in child processes: a crash takes a group of devices and not the run.
+
+A child is a new interpreter (never a fork: a HIP driver hangs after one) that imports what draws and nothing of LoadGen. It is
+not started by `multiprocessing`, whose children import the parent's main module, LoadGen with it.
+
+Images come back in one anonymous shared file (memfd), so nothing has to be removed whoever is killed, and no limit of
+/dev/shm applies. A device has two slots of max_batch images, used alternately. Two are enough: a device holds one batch at a
+time, and DevicePool answers batch N in the same call that submits batch N+1, before it can take in the completion of N+1, so
+batch N+2, which reuses the slot of N, is submitted after LoadGen has copied N.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Mapping
+
+from ireeperf.errors import ConfigError
+from runtime.batch import Batch
+from runtime.children import Children
+from runtime.device import EngineMaker, Post
+from runtime.device_child import OnStart, Recipe, Region
+from runtime.device_group import Group, Member
+
+
+class ProcessDevice:
+    """A device in a child process, as the pool sees it."""
+
+    def __init__(self, member: Member, group: Group) -> None:
+        self.uri = member.uri
+        self.group = group
+        self._member = member
+
+    def start(self) -> None:
+        """Start the group's child if this is its first device; Ready or Failure follows."""
+        self.group.start()
+
+    def submit(self, batch: Batch) -> int:
+        """Send `batch` to the child; a Completion or a Failure follows."""
+        return self.group.submit(self._member, batch)
+
+    def park(self) -> None:
+        """Given up: nothing more is heard of it. Its child is killed unless other devices live there."""
+        self.group.park(self._member)
+
+    def stop(self, timeout_s: float) -> bool:
+        """Let it end; False when it is still busy while other devices keep its child. The last one ends the child."""
+        return self.group.stop(self._member, timeout_s)
+
+    def executable_cpu_seconds(self) -> float:
+        """CPU time in its executables, as of its last event."""
+        return self._member.past_cpu_seconds + self._member.cpu_seconds
+
+
+def process_devices(makers: Mapping[str, EngineMaker], post: Post, *, group_size: int, image_shape: tuple[int, int, int],
+                    max_batch: int, reopen: int = 0, on_start: Mapping[str, OnStart] | None = None) -> dict[str, ProcessDevice]:
+    """A device per maker, `group_size` of them in each child process; a child starts with its first device.
+
+    `makers` and `on_start` (run first in a device's thread: binds it to a NUMA node) are pickled; `reopen` is how often each
+    device is rebuilt, inside its child or with it. Shared memory: 2 x max_batch images a device, taken as it is written.
+    """
+    if group_size < 1:
+        raise ConfigError(f"--group-size is {group_size}; at least one device in a process")
+    uris = list(makers)
+    recipes, regions, offset = [], [], 0
+    for members in (uris[first:first + group_size] for first in range(0, len(uris), group_size)):
+        recipes.append(pickle.dumps(Recipe(makers={uri: makers[uri] for uri in members},
+                                           on_start={uri: bind for uri, bind in (on_start or {}).items() if uri in members})))
+        regions.append(Region(offset=offset, devices=tuple(members), max_batch=max_batch, image_shape=image_shape,
+                              recipe_bytes=len(recipes[-1])))
+        offset += regions[-1].bytes
+    children = Children(offset, len(regions))
+    devices: dict[str, ProcessDevice] = {}
+    for recipe, region in zip(recipes, regions, strict=True):
+        children.memory[region.recipe(region.offset)] = recipe
+        group = Group([Member(uri=uri, slots=region.slots(children.memory, number, region.offset), reopen=reopen)
+                       for number, uri in enumerate(region.devices)], region, children, post)
+        devices |= {member.uri: ProcessDevice(member, group) for member in group.members.values()}
+    return devices
+
+
+def children_cpu_seconds(devices: Iterable[object]) -> float:
+    """CPU time of the child processes of `devices`, executables included, as of their last events; 0 for devices without one."""
+    groups = {device.group for device in devices if isinstance(device, ProcessDevice)}
+    return sum(group.past_cpu_seconds + group.cpu_seconds for group in groups)
