@@ -1,0 +1,217 @@
+"""When a run went wrong: what it means and what to do, from its own figures.
+
+    python -m harness.advice runs/<run>            or any mlperf_log_summary.txt, ours or another harness's
+
+The cases are those of the troubleshooting section of AMD's article "Reproducing the AMD Instinct GPUs MLPerf Inference v5.1
+Submission" (INVALID on latency, fewer than 64 devices, slow quantization), and LoadGen's other conditions.
+
+`highest_qps` is an estimate from the heavy-traffic behaviour of a queue with Poisson arrivals and a constant service time: waiting is
+exponential at rate 2 (C - q), q the arrival rate and C the capacity in samples/s, so p99 of the latency is S + ln(100) / (2 (C - q)), S
+the latency of an idle machine, taken as the run's least.
+- Where the machine fell behind (completed < 98 % of scheduled), C is what it completed: it was never idle.
+- Where it kept up and only the tail was late, C is what makes the formula give the run's own p99.
+Never above what the run completed. A run of 600 s can be VALID a little above it, because it begins with an empty queue: AMD's record
+completed 16.20 of 16.66 scheduled. On simulated queues like SDXL's (64 devices, pairs, 6.86 s, limit 20 s) it is 3 to 4 % below the
+highest rate that holds, and holds; where the limit leaves less than one batch's time to wait it can be 16 % too high, which is said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import run_result, summary_log
+from ireeperf.errors import ConfigError, RunError, exit_code
+from runtime import sysfs, topology
+from runtime.partition import Partition
+
+BEHIND = 0.98  # completed / scheduled below this: a backlog grew. A run that keeps up differs by its last queries only
+NEEDED_QUERIES = 459  # early stopping, p99 at 99 % confidence: queries when none is late (0.99 ** 459 < 0.01)
+QUANTIZATION_HOURS = 2.0  # AMD's figure for its quantization on GPUs
+ADVICE_OF_AMD = "AMD's advice for its 8x MI325X, where 16.5 is its target, is 16.2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """How the run was started, for commands that can be pasted."""
+
+    scenario: str
+    model: str = "*"  # LoadGen's model key
+    user_conf: str = "user.conf"
+    command: tuple[str, ...] = ()  # of the run
+
+
+def highest_qps(figures: Mapping[str, Any]) -> float | None:
+    """Arrival rate (samples/s) that this run's machine could have held within its latency limit; None when no rate can.
+
+    `figures` are those of the detail log. ConfigError when it is not a Server run with latencies.
+    """
+    try:
+        completed = float(figures["result_completed_samples_per_sec"])
+        scheduled = float(figures.get("result_scheduled_samples_per_sec", figures.get("effective_target_qps", completed)))
+        limit, p99, least = (float(figures[key]) / 1e9 for key in (
+            "effective_target_latency_ns", "result_99.00_percentile_latency_ns", "result_min_latency_ns"))
+    except KeyError as error:
+        raise ConfigError(f"the run's log has no {error.args[0]}; a Server performance run is needed to tell its highest QPS") from None
+    room = limit - least
+    if room <= 0 or completed <= 0:
+        return None
+    capacity = completed
+    if completed >= BEHIND * scheduled and p99 > least:
+        capacity += math.log(100) / (2 * (p99 - least))
+    qps = min(capacity - math.log(100) / (2 * room), completed)
+    return qps if qps > 0 else None
+
+
+def advise(figures: Mapping[str, Any], context: Context) -> tuple[str, ...]:
+    """What to change, one line each; empty for a run that LoadGen calls VALID and logged no error in."""
+    lines = [f"LoadGen logged an error, which voids a run whatever its figures: {error}" for error in figures.get("errors", ())]
+    if figures.get("result_validity") == "VALID":
+        return tuple(lines)
+    if figures.get("result_perf_constraints_met") is False:
+        lines += _latency(figures, context)
+    elif figures.get("early_stopping_met") is False:
+        lines += _early_stopping(figures, context)
+    if figures.get("result_min_duration_met") is False:
+        lines += _duration(figures, context)
+    if figures.get("result_min_queries_met") is False:
+        lines.append(f"fewer queries than min_query_count {figures.get('effective_min_query_count', '')}: the run ended early; take "
+                     f"max_duration and max_query_count out of {context.user_conf}, and run again")
+    return tuple(lines)
+
+
+def _latency(figures: Mapping[str, Any], context: Context) -> list[str]:
+    limit, p99 = (float(figures[key]) / 1e9 for key in ("effective_target_latency_ns", "result_99.00_percentile_latency_ns"))
+    said = f"p99 latency is {p99:.2f} s, the limit {limit:g} s"
+    qps = highest_qps(figures)
+    least = float(figures["result_min_latency_ns"]) / 1e9
+    if qps is None:
+        return [f"{said}: on an idle machine a sample takes {least:.2f} s already, which leaves no room to wait at any QPS; "
+                "compile a smaller batch size, or set the partition mode with fewer, larger devices (SPX)"]
+    completed = float(figures["result_completed_samples_per_sec"])
+    asked = float(figures.get("effective_target_qps", figures.get("result_scheduled_samples_per_sec", completed)))
+    fell_behind = completed < BEHIND * float(figures.get("result_scheduled_samples_per_sec", asked))
+    how = f"the machine fell behind: it completed {completed:.2f} samples/s of {asked:g} asked" if fell_behind else \
+        f"the machine kept up with {completed:.2f} samples/s, but the queue's tail was late"
+    target = math.floor(qps * 100) / 100
+    lines = [f"{said}; {how}", f"the highest QPS this run could have held is about {target:g} (an estimate from "
+             f"what it completed and its least latency, {least:.2f} s; see harness/advice.py); {ADVICE_OF_AMD}"]
+    if limit < 2 * least:
+        lines.append(f"rough, because the limit leaves less than one batch's {least:.2f} s to wait: if that run is INVALID too, ask again "
+                     "with its figures, or compile a smaller batch size")
+    return lines + _again(context, {"target_qps": f"{target:g}"})
+
+
+def _early_stopping(figures: Mapping[str, Any], context: Context) -> list[str]:
+    """Latency is met, but too few queries were late for too few queries: run longer."""
+    queries, late = int(figures.get("result_query_count", 0)), int(figures.get("result_overlatency_query_count", 0))
+    wanted = queries_needed(late)
+    count = f"{late} of {queries} queries were late, which needs {wanted} queries" if queries else \
+        f"at least {NEEDED_QUERIES} queries are needed when none is late"
+    rate = float(figures.get("effective_target_qps", 0)) or 1.0
+    seconds = math.ceil(1.05 * wanted / rate)  # arrivals are random: 5 % more time than the mean needs
+    return [f"p99 is within the limit, but LoadGen cannot be 99 % sure of it: {count}",
+            *_again(context, {"min_duration": str(max(seconds * 1000, int(figures.get("effective_min_duration_ms", 0))))})]
+
+
+def queries_needed(late: int) -> int:
+    """Queries that a run with `late` of them over the limit must have: LoadGen's early stopping at p99, confidence 99 %.
+
+    The least n with P(at most `late` of n late | 1 % late) <= 1 %: 459, 662, 838, ... for 0, 1, 2 (early_stopping.cc).
+    """
+    low, high = late + 1, 200 * (late + 3)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _at_most(late, middle) <= 0.01 else (middle + 1, high)
+    return low
+
+
+def _at_most(late: int, queries: int) -> float:
+    """Binomial distribution function with success rate 1 %; terms as logarithms, for thousands of queries."""
+    def term(k: int) -> float:
+        return (math.lgamma(queries + 1) - math.lgamma(k + 1) - math.lgamma(queries - k + 1)
+                + k * math.log(0.01) + (queries - k) * math.log(0.99))
+    return math.fsum(math.exp(term(k)) for k in range(late + 1))
+
+
+def _duration(figures: Mapping[str, Any], context: Context) -> list[str]:
+    """Offline: the query held too few samples. LoadGen makes 1.1 x min_duration x target_qps of them."""
+    least_s = float(figures.get("effective_min_duration_ms", 0)) / 1e3
+    if context.scenario != "Offline":
+        return [f"the run was shorter than min_duration {least_s:g} s: it ended early; take max_duration and max_query_count out of "
+                f"{context.user_conf}, and run again"]
+    rate, asked = float(figures.get("result_samples_per_second", 0)), float(figures.get("effective_target_qps", 0))
+    took = float(figures.get("result_max_latency_ns", 0)) / 1e9
+    return [f"the query was drawn in {took:.1f} s, min_duration is {least_s:g} s: target_qps {asked:g} is below the {rate:.4g} samples/s that "
+            "the machine draws, so LoadGen's query (1.1 x min_duration x target_qps samples) was too small",
+            *_again(context, {"target_qps": f"{math.ceil(rate * 10) / 10:g}"})]
+
+
+def _again(context: Context, change: Mapping[str, str]) -> list[str]:
+    """The command that runs again with changed lines of user.conf (the last line of a key counts in LoadGen)."""
+    lines = "".join(f"{context.model}.{context.scenario}.{key} = {value}\\n" for key, value in change.items())
+    command = list(context.command) or [".venv/bin/python", "-m", f"harness.{context.scenario.lower()}"]
+    for flag in ("--user-conf", "--output"):  # the old ones; an output folder must be new
+        if flag in command:
+            at = command.index(flag)
+            del command[at:at + 2]
+    name = f"user_{'_'.join(f'{key}_{value}' for key, value in change.items())}.conf"
+    return [f"run again: {{ cat {context.user_conf}; printf '{lines}'; }} > {name} && {' '.join(command)} --user-conf {name}"]
+
+
+def few_devices(machine: Partition, root: Path = Path("/")) -> tuple[str, ...]:
+    """Why fewer devices show than the mode gives (63 of 64); empty when all do."""
+    return topology.absence(machine, sysfs.foreign_drm_nodes(root)) if machine.absent else ()
+
+
+def slow_quantization(hours: float, compute_mode: str) -> tuple[str, ...]:
+    """AMD's FAQ: more than two hours means another mode than SPX, or take the public weights."""
+    if hours <= QUANTIZATION_HOURS:
+        return ()
+    weights = "or skip it: AMD's quantized weights are public (amd-shark/sdxl-quant-models on Hugging Face; ./scripts/fetch says what to bring)"
+    if compute_mode != "SPX":
+        return (f"quantization takes {hours:.1f} hours on a device of mode {compute_mode}: calibrate on whole GPUs, sudo amd-smi set --gpu all "
+                "--compute-partition SPX, and back to CPX for the runs", weights)
+    return (f"quantization takes {hours:.1f} hours in SPX; AMD names {QUANTIZATION_HOURS:g}: is it running on the CPU?", weights)
+
+
+def of_run(folder: Path) -> tuple[str, ...]:
+    """Advice on a run folder of ours."""
+    result, conf = run_result.read(folder), folder / "user.conf"
+    lost = tuple(f"{device} was lost: {cause}" for device, cause in result.lost.items())
+    if result.status == "failed":
+        return (f"the run failed: {result.cause}", *lost)
+    try:
+        argv = json.loads((folder / run_result.SETTINGS).read_text())["command"]
+        keys = [line.split(".")[:2] for line in conf.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    except (OSError, KeyError, json.JSONDecodeError) as error:
+        raise RunError(f"{folder} is not a whole run folder: {error}") from error
+    # LoadGen prefers a line of the model's own key to one of "*"
+    model = next((key[0] for key in keys if key[1:] == [result.scenario] and key[0] != "*"), "*")
+    command = (".venv/bin/python", "-m", f"harness.{result.scenario.lower()}", *map(str, argv[1:]))
+    return (*advise(result.loadgen, Context(scenario=result.scenario, model=model, user_conf=str(conf), command=command)), *lost)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the advice on a run folder or a summary log; the last line is JSON."""
+    parser = argparse.ArgumentParser(prog="python -m harness.advice", allow_abbrev=False, description=main.__doc__)
+    parser.add_argument("run", type=Path, help="run folder, or a mlperf_log_summary.txt")
+    path = parser.parse_args(argv).run
+    print(f"harness.advice: {path}")
+    if path.is_dir():
+        lines = of_run(path)
+    else:
+        summary = summary_log.read(path)
+        lines = (*advise(summary.figures, Context(scenario=summary.scenario)), *summary_log.inconsistencies(summary))
+    print("\n".join(lines) or "nothing to change")
+    print(json.dumps({"run": str(path), "advice": list(lines)}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(exit_code(main))
