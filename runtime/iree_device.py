@@ -26,6 +26,7 @@ from runtime.sdxl_loop import SdxlLoop
 RUNTIME_PACKAGE = "iree-base-runtime"
 TASKS = Path("/proc/self/task")
 COMPILE_AGAIN = "compile again with ./compile/precompile.py"
+_parked: list[object] = []  # what hung devices hold; the process ends by os._exit
 _creating = threading.Lock()  # a new driver's threads are told from others' by listing threads before and after
 
 
@@ -71,6 +72,7 @@ class IreeEngine:
     def __init__(self, uri: str, build: Build, samples: SampleSet, threads: int) -> None:
         self.uri = uri
         self.image_shape = build.model.image_shape
+        self.sizes = build.sizes
         self._build = build
         self._samples = samples
         self._threads = threads
@@ -91,9 +93,17 @@ class IreeEngine:
                 contexts[module] = self._context(instance, hal, parameters[module], self._build.executables[module, own])
             self._loops[size] = SdxlLoop(device, contexts, model, size)
 
-    def warm_up(self) -> None:
-        """Draw the first sample in every slot of the largest batch and discard it."""
-        self._loops[self._build.batch_size].draw(self._samples, [0] * self._build.batch_size)
+    def warm_up(self, size: int) -> None:
+        """Draw the first sample in every slot of a batch of `size` and discard it."""
+        self._loops[size].draw(self._samples, [0] * size)
+
+    def close(self) -> None:
+        """Drop executables, weights and device; `open` may be called again."""
+        self._loops.clear()
+
+    def park(self) -> None:
+        """Keep everything for ever: dropping a hung device stalls every thread until the driver answers."""
+        _parked.append(self._loops.copy())
 
     def run(self, batch: Batch) -> Sequence[np.ndarray]:
         """An image per sample: [H, W, 3] uint8, in memory of the device's own when the host can see it."""

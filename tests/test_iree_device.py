@@ -120,7 +120,7 @@ def test_devices_have_drivers_of_their_own_and_their_cpu_time_is_counted() -> No
     engines = [engine(build, f"local-task://{i}") for i in range(2)]
     for one in engines:
         one.open()
-        one.warm_up()
+        one.warm_up(4)
     assert all(one._workers for one in engines) and not engines[0]._workers & engines[1]._workers
     before = [sum(map(_thread_cpu_seconds, one._workers)) for one in engines]
     for ticket in range(50):
