@@ -14,22 +14,23 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-from harness import detail_log, machine
+from harness import detail_log, machine, supervisor, unfinished
 from harness.inputs import REHEARSAL, Inputs
 from harness.run_result import LOADGEN, NAME, SETTINGS, TIMELINE, BatchEvent, Plan, RunResult, Scenario, Timeline, Timing
 from harness.settings import RunSettings
 from ireeperf import document
-from ireeperf.errors import RunError
+from ireeperf.errors import ConfigError, RunError
 from runtime.partition import Partition
 from runtime.policy import FifoPolicy, Respond
 from runtime.pool import DevicePool
 
 USER_CONF = "user.conf"
 ACCURACY_LOG = "mlperf_log_accuracy.json"
+UNSAID = "the run's process and its supervisor ended without a word"
 
 
 class RunRecord:
-    """Gathers what a run did and writes it. `settings.json` is on disk before the first device opens."""
+    """Gathers what a run did and writes it. `settings.json` and `running.json` are on disk before the first device opens."""
 
     def __init__(self, settings: RunSettings, inputs: Inputs, scenario: Scenario, uris: tuple[str, ...],
                  partition: Partition | None = None) -> None:
@@ -41,13 +42,15 @@ class RunRecord:
         self._batches: list[BatchEvent] = []
         self._pool: DevicePool | None = None
         self._clock_ns = time.monotonic_ns()
-        self._cpu = (time.process_time(), 0.0)
+        self._cpu = (self._cpu_seconds(), 0.0)
         self._started = datetime.now(UTC)
         self._interpreter, self._versions, self._host = machine.interpreter(), machine.versions(), machine.host()
         (self.folder / LOADGEN).mkdir()
         shutil.copyfile(inputs.user_conf, self.folder / USER_CONF)  # what LoadGen read, kept with what it led to
         document.write({"command": sys.argv, "settings": settings, "resolved": self._resolved(), "interpreter": self._interpreter,
                         "versions": self._versions, "host": self._host}, self.folder / SETTINGS)
+        unfinished.begin(self.folder, self._result("failed", UNSAID, {}, self._timing()))
+        supervisor.announce(self.folder)
 
     @property
     def loadgen_folder(self) -> Path:
@@ -58,7 +61,7 @@ class RunRecord:
         """Devices are warm: the run begins now."""
         self._pool, self.policy = pool, pool.policy
         self._started = datetime.now(UTC)
-        self._cpu = (time.process_time(), pool.executable_cpu_seconds())
+        self._cpu = (self._cpu_seconds(), pool.executable_cpu_seconds())
         self._clock_ns = time.monotonic_ns()
 
     def add(self, answer: Respond) -> None:
@@ -75,14 +78,25 @@ class RunRecord:
         self._plan = self._waves(samples, timing) if self.scenario == "Offline" else None
         log = detail_log.read(self.loadgen_folder / detail_log.NAME)
         status, cause = self._judge(log)
-        return self._write(status, cause, log, timing)
+        result = self._result(status, cause, log, timing)
+        document.write(Timeline(batches=tuple(self._batches)), self.folder / TIMELINE)
+        document.write(result, self.folder / NAME)  # last: a folder with a result is complete
+        unfinished.end(self.folder)
+        return result
 
     def fail(self, error: BaseException) -> None:
-        """The run did not finish: say why. Never hides `error` behind one of its own."""
+        """The run did not finish: say why. Never hides `error` behind one of its own; what was written as a result stands."""
+        if (self.folder / NAME).exists():
+            return
         cause = "interrupted (Ctrl-C)" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+        result = self._result("failed", cause, {}, self._timing())
         try:
-            self._write("failed", cause, {}, self._timing())
-        except Exception as second:  # a full disk, most likely; a missing result.json is truthful too
+            document.write(Timeline(batches=tuple(self._batches)), self.folder / TIMELINE)
+        except ConfigError as second:  # a full disk, most likely
+            print(f"warning: {second}", file=sys.stderr)
+        try:
+            unfinished.fail(self.folder, result)
+        except OSError as second:  # a missing result.json is truthful too
             print(f"cannot write {self.folder / NAME}: {second}", file=sys.stderr)
 
     def _judge(self, log: dict[str, Any]) -> tuple[Literal["valid", "invalid"], str | None]:
@@ -103,12 +117,20 @@ class RunRecord:
         return "valid", None
 
     def _timing(self) -> Timing:
-        """CPU seconds outside executables: all of this process (LoadGen's threads too) less what executables took."""
+        """CPU seconds outside executables: all of this process (LoadGen's threads too) and its children less what executables took."""
         wall = (time.monotonic_ns() - self._clock_ns) / 1e9
-        cpu = time.process_time() - self._cpu[0]
+        cpu = self._cpu_seconds() - self._cpu[0]
         executables = self._pool.executable_cpu_seconds() - self._cpu[1] if self._pool else 0.0
         busy = sum(batch.completed_ns - batch.started_ns for batch in self._batches) / 1e9
         return Timing(wall=wall, cpu=cpu, device_busy=busy, host=max(0.0, cpu - executables))
+
+    def _cpu_seconds(self) -> float:
+        """User + system of this process and of the devices' child processes."""
+        if self._pool is None or self.settings.isolation == "thread":
+            return time.process_time()
+        from runtime.process_device import children_cpu_seconds  # here: threads need no multiprocessing
+
+        return time.process_time() + children_cpu_seconds(self._pool._devices.values())
 
     def _waves(self, samples: int, timing: Timing) -> Plan:
         """How full the waves were planned to be, and how busy the devices were from first submit to last completion."""
@@ -119,11 +141,10 @@ class RunRecord:
                     achieved_efficiency=timing.device_busy / (len(self.uris) * span),
                     padded=self.policy.padded if self.policy else 0)
 
-    def _write(self, status: Literal["valid", "invalid", "failed"], cause: str | None, log: dict[str, Any],
-               timing: Timing) -> RunResult:
+    def _result(self, status: Literal["valid", "invalid", "failed"], cause: str | None, log: dict[str, Any],
+                timing: Timing) -> RunResult:
         inputs, policy = self.inputs, self.policy
-        document.write(Timeline(batches=tuple(self._batches)), self.folder / TIMELINE)
-        result = RunResult(
+        return RunResult(
             run=self.folder.name, scenario=self.scenario, mode=self.settings.mode, status=status, cause=cause,
             started_utc=self._started.isoformat(timespec="seconds"), model=inputs.manifest.model.model,
             manifest=str(inputs.manifest_path), manifest_key=inputs.manifest.key, sample_set=str(inputs.samples_path),
@@ -133,8 +154,6 @@ class RunRecord:
             null_pictures=None if self.settings.null_pictures is None else str(self.settings.null_pictures),
             isolation=self.settings.isolation, partition=self.partition.name if self.partition else None, lost=dict(policy.lost) if policy else {},
             reissued=policy.reissued if policy else 0, reopened=policy.reopened if policy else 0)
-        document.write(result, self.folder / NAME)  # last: a folder with a result is complete
-        return result
 
     def _resolved(self) -> dict[str, Any]:
         inputs = self.inputs
