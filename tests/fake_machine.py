@@ -100,7 +100,7 @@ class FakeMachine:
     def programs(self, folder: Path, names: tuple[str, ...] = PROGRAMS) -> Path:
         """Put programs that act on this machine into `folder`."""
         for name in names:
-            write(folder / name, f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).resolve()}" "{self.root}" {name} "$@"')
+            write(folder / name, f'#!/bin/sh\nexec "{sys.executable}" -S -E "{Path(__file__).resolve()}" "{self.root}" {name} "$@"')
             (folder / name).chmod(0o755)
         return folder
 
