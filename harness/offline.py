@@ -6,7 +6,17 @@
 
 from __future__ import annotations
 
-from harness.scenario import launch
+import os
+
+from harness.supervisor import supervised
+
+
+def main() -> int:
+    """Imported here: the supervising parent forks this before anything has threads."""
+    from harness import scenario
+
+    return scenario.main("Offline")
+
 
 if __name__ == "__main__":
-    launch("Offline")
+    os._exit(supervised(main))

@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-from harness import detail_log, machine, supervisor, unfinished
+from harness import advice, detail_log, machine, supervisor, unfinished
 from harness.inputs import REHEARSAL, Inputs
 from harness.run_result import LOADGEN, NAME, SETTINGS, TIMELINE, BatchEvent, Plan, RunResult, Scenario, Timeline, Timing
 from harness.settings import RunSettings
@@ -78,7 +79,7 @@ class RunRecord:
         self._plan = self._waves(samples, timing) if self.scenario == "Offline" else None
         log = detail_log.read(self.loadgen_folder / detail_log.NAME)
         status, cause = self._judge(log)
-        result = self._result(status, cause, log, timing)
+        result = replace(self._result(status, cause, log, timing), advice=self._advice(status, log))
         document.write(Timeline(batches=tuple(self._batches)), self.folder / TIMELINE)
         document.write(result, self.folder / NAME)  # last: a folder with a result is complete
         unfinished.end(self.folder)
@@ -116,6 +117,14 @@ class RunRecord:
                            "cut off, most likely by a full disk; free it and run again")
         return "valid", None
 
+    def _advice(self, status: str, log: dict[str, Any]) -> tuple[str, ...]:
+        """What to change when LoadGen calls the run invalid, with the command to run again."""
+        if status != "invalid":
+            return ()
+        command = (sys.executable, "-m", f"harness.{self.scenario.lower()}", *sys.argv[1:])
+        return advice.advise(log, advice.Context(scenario=self.scenario, model=self.inputs.manifest.model.loadgen_model,
+                                                 user_conf=str(self.inputs.user_conf), command=command))
+
     def _timing(self) -> Timing:
         """CPU seconds outside executables: all of this process (LoadGen's threads too) and its children less what executables took."""
         wall = (time.monotonic_ns() - self._clock_ns) / 1e9
@@ -152,8 +161,8 @@ class RunRecord:
             samples_completed=policy.completed if policy else 0, devices=self.uris, batch_size=inputs.batch_size,
             loadgen=log, interpreter=self._interpreter, timing=timing, versions=self._versions, host=self._host, plan=self._plan,
             null_pictures=None if self.settings.null_pictures is None else str(self.settings.null_pictures),
-            isolation=self.settings.isolation, partition=self.partition.name if self.partition else None, lost=dict(policy.lost) if policy else {},
-            reissued=policy.reissued if policy else 0, reopened=policy.reopened if policy else 0)
+            isolation=self.settings.isolation, partition=self.partition.name if self.partition else None,
+            lost=dict(policy.lost) if policy else {}, reissued=policy.reissued if policy else 0, reopened=policy.reopened if policy else 0)
 
     def _resolved(self) -> dict[str, Any]:
         inputs = self.inputs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -15,7 +14,6 @@ from harness.loadgen import LoadGen
 from harness.progress import Progress
 from harness.run_result import RunResult, Scenario
 from harness.settings import RunSettings, parse
-from ireeperf.errors import exit_code
 from runtime.batching import Batching, Deadline, Throughput
 from runtime.policy import FifoPolicy, Respond
 from runtime.pool import DevicePool, MakeDevices
@@ -25,12 +23,9 @@ NULL_SLACK = 1.1  # LoadGen's own: a null device takes the time that its table s
 HANG_FACTOR, HANG_SECONDS = 20.0, 60.0  # a batch that takes this many warm-up batches, and this long, is hung
 
 
-def launch(scenario: Scenario) -> None:
-    """The program of a scenario; does not return. LoadGen's StartTest and a device that hangs would hold up a normal exit."""
-    code = exit_code(lambda: run(parse(scenario), scenario))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+def main(scenario: Scenario) -> int:
+    """The body of a scenario's program."""
+    return run(parse(scenario), scenario)
 
 
 def run(settings: RunSettings, scenario: Scenario) -> int:
@@ -50,6 +45,8 @@ def run(settings: RunSettings, scenario: Scenario) -> int:
         except BaseException as error:
             run_record.fail(error)
             raise
+    for line in result.advice:
+        print(f"advice: {line}", file=sys.stderr, flush=True)
     print(json.dumps(record.summary(result, found.output)), flush=True)
     return 0 if result.status == "valid" else 1
 

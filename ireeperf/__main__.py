@@ -9,7 +9,8 @@ import runpy
 import sys
 from pathlib import Path
 
-COMMANDS = ("export.sdxl", "export.samples", "compile.precompile", "harness.offline", "eval.score", "eval.report")
+COMMANDS = ("export.sdxl", "export.samples", "compile.precompile", "harness.offline", "harness.server", "harness.simulate", "harness.compliance",
+            "harness.submission", "harness.advice", "harness.perfetto", "eval.score", "eval.report")
 
 
 def stages_root() -> Path:
