@@ -95,7 +95,8 @@ def report(tree: Path, findings: Sequence[Finding], official: OfficialVerdict | 
             print(f"checker: {error}")
         print(f"MLCommons' checker: {official.summary}")
     accepted = not findings and (official is None or official.accepted)
-    print(json.dumps({"tree": str(tree), "accepted": accepted, "findings": [document.to_dict(finding) for finding in findings],
+    short = bool(findings) and all(finding.code in submission_check.SHORT for finding in findings)
+    print(json.dumps({"tree": str(tree), "accepted": accepted, "only_too_short": short, "findings": [document.to_dict(finding) for finding in findings],
                       "checker": None if official is None else official.summary}))
     return 0 if accepted else 1
 

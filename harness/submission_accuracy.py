@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness import submission_evidence, submission_png
 from harness import submission_limits as limits
-from harness import submission_png
 from harness.compliance import ACCURACY_LOG, DETAIL, SUMMARY
-from harness.submission_evidence import ANSWER, Evidence, LogEvidence
+from harness.submission_evidence import Evidence, LogEvidence
 from harness.submission_files import check_folders, check_list
 from harness.submission_finding import Finding, text
 from harness.submission_runs import ACCURACY_TXT, CAPTIONS
@@ -61,10 +61,10 @@ def check_truncated(path: Path, where: str, log: LogEvidence) -> Iterator[Findin
         yield Finding(code="truncation", file=where, found=f"{len(head)} + {len(tail)} characters around the elision",
                       wanted=f"{limits.VIEWABLE} + {limits.VIEWABLE}")
         return
-    first = ANSWER.fullmatch((head.split("\n", 2)[1] + "\n").encode()) if head.count("\n") > 1 else None
-    digits = len(first[2]) if first else 2 * log.answer_bytes  # a picture of 1024x1024 is longer than what is kept
+    first = submission_evidence.answer(head.split("\n", 2)[1].encode()) if head.count("\n") > 1 else None
+    digits = len(first[1]) if first else 2 * log.answer_bytes  # a picture of 1024x1024 is longer than what is kept
     start = re.match(r'\[\n\{ "seq_id" : \d+, "qsl_idx" : \d+, "data" : "[0-9A-F]+', head)
-    if start is None or digits != 2 * log.answer_bytes or not tail.rstrip().endswith("}\n]"):
+    if start is None or digits != 2 * log.answer_bytes or not (tail or head).rstrip().endswith("}\n]"):
         yield Finding(code="truncation", file=where, found=f"{head[:60]!r} to {tail[-12:]!r}",
                       wanted=f"LoadGen's log, from its first answer of {log.answer_bytes} bytes to its last")
 
@@ -86,7 +86,7 @@ def _coverage(where: str, evidence: Evidence) -> Iterator[Finding]:
         yield Finding(code="coverage", file=where, wanted=f"{evidence.samples} samples, each once",
                       found=f"{log.entries} answers to {log.distinct} samples; absent {list(log.absent)}, repeated {list(log.repeated)}")
     if evidence.samples < limits.SAMPLES:
-        yield Finding(code="coverage", file=where, found=f"a sample set of {evidence.samples}", wanted=f"all {limits.SAMPLES} samples")
+        yield Finding(code="sample_set", file=where, found=f"a sample set of {evidence.samples}", wanted=f"all {limits.SAMPLES} samples")
     if log.answer_bytes != math.prod(evidence.image_shape):
         yield Finding(code="picture", file=where, found=f"answers of {log.answer_bytes} bytes", wanted=f"{evidence.image_shape} uint8")
 

@@ -25,6 +25,9 @@ from ireeperf.errors import ConfigError, PipelineError
 RUNS = ("results/{}/performance/run_1", "results/{}/accuracy", "compliance/{}/TEST01/performance/run_1",
         "compliance/{}/TEST04/performance/run_1")
 OPTIONAL = frozenset({ACCURACY_LOG, "mlperf_log_trace.json"})
+# codes of findings that a run shorter or smaller than MLPerf's has, and that say nothing else of it
+SHORT = frozenset({"effective_min_duration_ms", "effective_samples_per_query", "effective_performance_sample_count", "duration",
+                   "sample_set"})
 
 
 def check(tree: Path, *, rehearsal: bool = False) -> tuple[Finding, ...]:

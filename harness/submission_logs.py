@@ -102,7 +102,7 @@ def check(folder: Path, where: str, scenario: str, mode: str) -> Iterator[Findin
                       wanted=f"release {limits.LOADGEN}")
     if mode == "accuracy":
         if (found := log.values.get("qsl_reported_total_count")) != limits.SAMPLES:
-            yield Finding(code="coverage", file=file, found=f"a sample set of {found}", wanted=f"all {limits.SAMPLES} samples")
+            yield Finding(code="sample_set", file=file, found=f"a sample set of {found}", wanted=f"all {limits.SAMPLES} samples")
     else:
         yield from _limits(log, file)
         yield from _figures(log, file)

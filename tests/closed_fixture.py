@@ -21,7 +21,7 @@ from PIL import Image
 from harness import compliance, submission_tree
 from harness.compliance import ACCURACY_LOG, Verdict
 from harness.run_result import LOADGEN, NAME, SCORE
-from harness.submission_evidence import ANSWER, scan
+from harness.submission_evidence import answer, scan
 from harness.submission_limits import BENCHMARK, FIXTURE, IMAGES
 from harness.submission_tree import Submission
 from tests.record_closed_fixture import ARCHIVE, SAMPLES, SIDE, VERDICTS, caption
@@ -45,14 +45,14 @@ def unpack(folder: Path) -> Path:
     return folder / "runs"
 
 
-def score(run: Path) -> None:
+def score(run: Path, shown: tuple[int, ...] = IMAGES) -> None:
     """score/ of an accuracy run: pictures out of its log, and scores that were never computed."""
     images = run / SCORE / "images"
     images.mkdir(parents=True, exist_ok=True)
-    for index, answer in answers(run / LOADGEN / ACCURACY_LOG).items():
-        if index in IMAGES:
-            Image.fromarray(np.frombuffer(answer, np.uint8).reshape(SIDE, SIDE, 3)).save(images / f"{index}.png")
-    (images / "captions.txt").write_text("".join(f"{index}  {caption(index)}\n" for index in IMAGES))
+    for index, pixels in answers(run / LOADGEN / ACCURACY_LOG).items():
+        if index in shown:
+            Image.fromarray(np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE, 3)).save(images / f"{index}.png")
+    (images / "captions.txt").write_text("".join(f"{index}  {caption(index)}\n" for index in shown))
     digest = scan(run / LOADGEN / ACCURACY_LOG, SAMPLES)[0].sha256
     figures = {"FID_SCORE": str(FID), "CLIP_SCORE": str(CLIP)}
     (run / SCORE / "accuracy.txt").write_text(f"Accuracy Results: {figures}\nhash={digest}\n")
@@ -64,8 +64,8 @@ def answers(log: Path) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     with log.open("rb") as file:
         for line in file:
-            if (entry := ANSWER.fullmatch(line)) is not None:
-                found.setdefault(int(entry[1]), bytes.fromhex(entry[2].decode()))
+            if (entry := answer(line)) is not None:
+                found.setdefault(entry[0], bytes.fromhex(entry[1].decode()))
     return found
 
 

@@ -138,7 +138,7 @@ ESCAPES = (
     m("a caption changed", "captions", lambda t: edit(offline(t) / IMAGES / "captions.txt", "sample 2747", "sample 2748"), True),
     m("4,999 of 5,000 samples answered", "coverage", lambda t: answer_lines(t, lambda lines: lines.pop(2500)), True),
     m("a sample answered twice, another never", "coverage", lambda t: answer_lines(t, repeat_one), True),
-    m("sample set of 4,999 in the accuracy run", "coverage", lambda t: log_value(offline(t) / ACCURACY, "qsl_reported_total_count", 4999), True),
+    m("sample set of 4,999 in the accuracy run", "sample_set", lambda t: log_value(offline(t) / ACCURACY, "qsl_reported_total_count", 4999), True),
     m("Offline samples/s 1 % up", "samples_per_second",
       lambda t: score(offline(t) / PERFORMANCE, "result_samples_per_second", "Samples per second", 1.01), True),
     m("Server samples/s 1 % up", "samples_per_second",

@@ -147,6 +147,58 @@ def test_a_null_rehearsal_is_of_the_open_division_and_says_so(tmp_path: Path) ->
         assert submission_official.run(mlcommons.FILES, tree).accepted
 
 
+def test_an_open_tree_needs_no_compliance_runs(tmp_path: Path) -> None:
+    runs = linked(tmp_path)
+    for test in ("TEST01", "TEST04"):
+        for scenario in ("offline", "server"):
+            shutil.rmtree(runs / f"{scenario}-{test}")
+    given = closed_fixture.submission(tmp_path, runs, submitter="Acme", division="open", mlcommons=None)
+    tree = submission_tree.build(given, null_runs=True)
+    assert submission_check.check(tree, rehearsal=True) == () and not (tree / "open/Acme/compliance").exists()
+    if mlcommons.FILES is not None:
+        assert submission_official.run(mlcommons.FILES, tree).accepted
+
+
+def test_a_model_of_ours_is_mapped_to_the_benchmark(tmp_path: Path) -> None:
+    """The open division takes any model name; the checker then applies stable-diffusion-xl's limits, but for score and pictures."""
+    runs, shown = linked(tmp_path), (7, 1234)
+    for run in runs.iterdir():
+        values = json.loads((run / NAME).read_text())
+        manifest = json.loads(Path(values["manifest"]).read_text())
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"model": manifest["model"] | {"loadgen_model": "sdxl-nano"}}))
+        change(run, manifest=str(tmp_path / "manifest.json"))
+        content = (run / "user.conf").read_text().replace(BENCHMARK, "sdxl-nano")
+        (run / "user.conf").unlink()
+        (run / "user.conf").write_text(content)
+        if run.name.endswith("accuracy"):
+            (run / "score").unlink()
+            closed_fixture.score(run, shown=shown)
+    with pytest.raises(ConfigError, match="the closed division takes stable-diffusion-xl"):
+        submission_tree.build(closed_fixture.submission(tmp_path, runs), fixture=True)
+    tree = submission_tree.build(closed_fixture.submission(tmp_path, runs, submitter="Acme", division="open"), null_runs=True)
+    assert json.loads((tree / "open/Acme/model_mapping.json").read_text()) == {"sdxl-nano": BENCHMARK}
+    assert {path.stem for path in tree.rglob("*.png")} == {"7", "1234"}
+    assert submission_check.check(tree) == tuple(f for f in submission_check.check(tree) if f.code == "null")  # 16x16 is the model's own
+    assert submission_check.check(tree, rehearsal=True) == ()
+    if mlcommons.FILES is not None:
+        assert submission_official.run(mlcommons.FILES, tree).accepted
+    (tree / "open/Acme/model_mapping.json").unlink()
+    assert [finding.code for finding in submission_check.check(tree, rehearsal=True)] == ["model_mapping"]
+    if mlcommons.FILES is not None:
+        assert not submission_official.run(mlcommons.FILES, tree).accepted
+
+
+def test_a_short_rehearsal_is_told_from_a_broken_one(tmp_path: Path) -> None:
+    tree = closed_fixture.copy(tmp_path)
+    log = closed_fixture.results(tree) / "performance/run_1/mlperf_log_detail.txt"
+    log.write_text(log.read_text().replace('"effective_min_duration_ms", "value": 600000', '"effective_min_duration_ms", "value": 20000'))
+    done = command("--check", str(tree), "--rehearsal")
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert done.returncode == 1 and last["only_too_short"] and [finding["code"] for finding in last["findings"]] == ["effective_min_duration_ms"]
+    (closed_fixture.results(tree) / "accuracy/images/captions.txt").unlink()
+    assert not json.loads(command("--check", str(tree), "--rehearsal").stdout.splitlines()[-1])["only_too_short"]
+
+
 @pytest.mark.parametrize(("changes", "words"), [
     ({"system": "8 x MI325X"}, "no name for a folder"), ({"implementation": "../x"}, "no name for a folder"),
     ({"division": "network"}, "one of closed, open"), ({"measurement": {"weights": "x"}}, "'weights': a measurements file has"),
@@ -215,7 +267,7 @@ def test_the_check_command() -> None:
     checker = ["--checker", str(mlcommons.FILES)] if mlcommons.FILES else []
     done = command("--check", tree, "--rehearsal", *checker)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == {"tree": tree, "accepted": True, "findings": [],
+    assert json.loads(done.stdout.splitlines()[-1]) == {"tree": tree, "accepted": True, "only_too_short": False, "findings": [],
                                                         "checker": "submission looks OK" if checker else None}
     done = command("--check", tree)
     last = json.loads(done.stdout.splitlines()[-1])
