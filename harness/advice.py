@@ -1,18 +1,21 @@
 """When a run went wrong: what it means and what to do, from its own figures.
 
-    python -m harness.advice runs/<run>            or any mlperf_log_summary.txt, ours or another harness's
+    python -m harness.advice runs/<run>                      or any mlperf_log_summary.txt, ours or another harness's
+    python -m harness.advice --machine                       fewer devices than the mode gives?
+    python -m harness.advice --quantization-hours 5
 
 The cases are those of the troubleshooting section of AMD's article "Reproducing the AMD Instinct GPUs MLPerf Inference v5.1
 Submission" (INVALID on latency, fewer than 64 devices, slow quantization), and LoadGen's other conditions.
 
-`highest_qps` is an estimate from the heavy-traffic behaviour of a queue with Poisson arrivals and a constant service time: waiting is
-exponential at rate 2 (C - q), q the arrival rate and C the capacity in samples/s, so p99 of the latency is S + ln(100) / (2 (C - q)), S
-the latency of an idle machine, taken as the run's least.
+`highest_qps` is an estimate from the heavy-traffic behaviour of a queue with Poisson arrivals and a constant service time:
+waiting is exponential at rate 2 (C - q), q the arrival rate and C the capacity in samples/s, so p99 of the latency is S +
+ln(100) / (2 (C - q)), S the latency of an idle machine, taken as the run's least.
 - Where the machine fell behind (completed < 98 % of scheduled), C is what it completed: it was never idle.
 - Where it kept up and only the tail was late, C is what makes the formula give the run's own p99.
-Never above what the run completed. A run of 600 s can be VALID a little above it, because it begins with an empty queue: AMD's record
-completed 16.20 of 16.66 scheduled. On simulated queues like SDXL's (64 devices, pairs, 6.86 s, limit 20 s) it is 3 to 4 % below the
-highest rate that holds, and holds; where the limit leaves less than one batch's time to wait it can be 16 % too high, which is said.
+Never above what the run completed. A run of 600 s can be VALID a little above it, because it begins with an empty queue:
+AMD's record completed 16.20 of 16.66 scheduled. On simulated queues like SDXL's (64 devices, pairs, 6.86 s, limit 20 s) it
+is 3 to 4 % below the highest rate that holds, and holds; where the limit leaves less than one batch's time to wait it can be
+16 % too high, which is said.
 """
 
 from __future__ import annotations
@@ -57,7 +60,8 @@ def highest_qps(figures: Mapping[str, Any]) -> float | None:
         limit, p99, least = (float(figures[key]) / 1e9 for key in (
             "effective_target_latency_ns", "result_99.00_percentile_latency_ns", "result_min_latency_ns"))
     except KeyError as error:
-        raise ConfigError(f"the run's log has no {error.args[0]}; a Server performance run is needed to tell its highest QPS") from None
+        raise ConfigError(f"the run's log has no {error.args[0]}; a Server performance run is needed to tell its highest "
+                          "QPS") from None
     room = limit - least
     if room <= 0 or completed <= 0:
         return None
@@ -70,7 +74,8 @@ def highest_qps(figures: Mapping[str, Any]) -> float | None:
 
 def advise(figures: Mapping[str, Any], context: Context) -> tuple[str, ...]:
     """What to change, one line each; empty for a run that LoadGen calls VALID and logged no error in."""
-    lines = [f"LoadGen logged an error, which voids a run whatever its figures: {error}" for error in figures.get("errors", ())]
+    lines = ["LoadGen logged an error, which voids a run whatever its figures: "
+             f"{error}" for error in figures.get("errors", ())]
     if figures.get("result_validity") == "VALID":
         return tuple(lines)
     if figures.get("result_perf_constraints_met") is False:
@@ -80,7 +85,8 @@ def advise(figures: Mapping[str, Any], context: Context) -> tuple[str, ...]:
     if figures.get("result_min_duration_met") is False:
         lines += _duration(figures, context)
     if figures.get("result_min_queries_met") is False:
-        lines.append(f"fewer queries than min_query_count {figures.get('effective_min_query_count', '')}: the run ended early; take "
+        lines.append(f"fewer queries than min_query_count {figures.get('effective_min_query_count', '')}: the run ended "
+                     "early; take "
                      f"max_duration and max_query_count out of {context.user_conf}, and run again")
     return tuple(lines)
 
@@ -102,7 +108,8 @@ def _latency(figures: Mapping[str, Any], context: Context) -> list[str]:
     lines = [f"{said}; {how}", f"the highest QPS this run could have held is about {target:g} (an estimate from "
              f"what it completed and its least latency, {least:.2f} s; see harness/advice.py); {ADVICE_OF_AMD}"]
     if limit < 2 * least:
-        lines.append(f"rough, because the limit leaves less than one batch's {least:.2f} s to wait: if that run is INVALID too, ask again "
+        lines.append(f"rough, because the limit leaves less than one batch's {least:.2f} s to wait: if that run is "
+                     "INVALID too, ask again "
                      "with its figures, or compile a smaller batch size")
     return lines + _again(context, {"target_qps": f"{target:g}"})
 
@@ -143,11 +150,13 @@ def _duration(figures: Mapping[str, Any], context: Context) -> list[str]:
     """Offline: the query held too few samples. LoadGen makes 1.1 x min_duration x target_qps of them."""
     least_s = float(figures.get("effective_min_duration_ms", 0)) / 1e3
     if context.scenario != "Offline":
-        return [f"the run was shorter than min_duration {least_s:g} s: it ended early; take max_duration and max_query_count out of "
+        return [f"the run was shorter than min_duration {least_s:g} s: it ended early; take max_duration and "
+                "max_query_count out of "
                 f"{context.user_conf}, and run again"]
     rate, asked = float(figures.get("result_samples_per_second", 0)), float(figures.get("effective_target_qps", 0))
     took = float(figures.get("result_max_latency_ns", 0)) / 1e9
-    return [f"the query was drawn in {took:.1f} s, min_duration is {least_s:g} s: target_qps {asked:g} is below the {rate:.4g} samples/s that "
+    return [f"the query was drawn in {took:.1f} s, min_duration is {least_s:g} s: target_qps {asked:g} is below the "
+            f"{rate:.4g} samples/s that "
             "the machine draws, so LoadGen's query (1.1 x min_duration x target_qps samples) was too small",
             *_again(context, {"target_qps": f"{math.ceil(rate * 10) / 10:g}"})]
 
@@ -161,7 +170,8 @@ def _again(context: Context, change: Mapping[str, str]) -> list[str]:
             at = command.index(flag)
             del command[at:at + 2]
     name = f"user_{'_'.join(f'{key}_{value}' for key, value in change.items())}.conf"
-    return [f"run again: {{ cat {context.user_conf}; printf '{lines}'; }} > {name} && {' '.join(command)} --user-conf {name}"]
+    return [f"run again: {{ cat {context.user_conf}; printf '{lines}'; }} > {name} && {' '.join(command)} --user-conf "
+            f"{name}"]
 
 
 def few_devices(machine: Partition, root: Path = Path("/")) -> tuple[str, ...]:
@@ -173,11 +183,13 @@ def slow_quantization(hours: float, compute_mode: str) -> tuple[str, ...]:
     """AMD's FAQ: more than two hours means another mode than SPX, or take the public weights."""
     if hours <= QUANTIZATION_HOURS:
         return ()
-    weights = "or skip it: AMD's quantized weights are public (amd-shark/sdxl-quant-models on Hugging Face; ./scripts/fetch says what to bring)"
+    weights = "or skip it: AMD's quantized weights are public, amd-shark/sdxl-quant-models on Hugging Face"
     if compute_mode != "SPX":
-        return (f"quantization takes {hours:.1f} hours on a device of mode {compute_mode}: calibrate on whole GPUs, sudo amd-smi set --gpu all "
+        return (f"quantization takes {hours:.1f} hours on a device of mode {compute_mode}: calibrate on whole GPUs, sudo "
+                "amd-smi set --gpu all "
                 "--compute-partition SPX, and back to CPX for the runs", weights)
-    return (f"quantization takes {hours:.1f} hours in SPX; AMD names {QUANTIZATION_HOURS:g}: is it running on the CPU?", weights)
+    return (f"quantization takes {hours:.1f} hours in SPX; AMD names {QUANTIZATION_HOURS:g}: is it running on the "
+            "CPU?", weights)
 
 
 def of_run(folder: Path) -> tuple[str, ...]:
@@ -194,22 +206,36 @@ def of_run(folder: Path) -> tuple[str, ...]:
     # LoadGen prefers a line of the model's own key to one of "*"
     model = next((key[0] for key in keys if key[1:] == [result.scenario] and key[0] != "*"), "*")
     command = (".venv/bin/python", "-m", f"harness.{result.scenario.lower()}", *map(str, argv[1:]))
-    return (*advise(result.loadgen, Context(scenario=result.scenario, model=model, user_conf=str(conf), command=command)), *lost)
+    context = Context(scenario=result.scenario, model=model, user_conf=str(conf), command=command)
+    return (*advise(result.loadgen, context), *lost)
+
+
+def of_summary(path: Path) -> tuple[str, ...]:
+    """Advice on a summary log, and where it contradicts itself."""
+    summary = summary_log.read(path)
+    return (*advise(summary.figures, Context(scenario=summary.scenario)), *summary_log.inconsistencies(summary))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the advice on a run folder or a summary log; the last line is JSON."""
+    """Say what to change after a run, when devices are absent, or when quantization takes long; the last line is JSON."""
     parser = argparse.ArgumentParser(prog="python -m harness.advice", allow_abbrev=False, description=main.__doc__)
-    parser.add_argument("run", type=Path, help="run folder, or a mlperf_log_summary.txt")
-    path = parser.parse_args(argv).run
-    print(f"harness.advice: {path}")
-    if path.is_dir():
-        lines = of_run(path)
+    about = parser.add_mutually_exclusive_group(required=True)
+    about.add_argument("run", type=Path, nargs="?", help="run folder, or a mlperf_log_summary.txt")
+    about.add_argument("--machine", action="store_true", help="do all devices of this machine's mode show?")
+    about.add_argument("--quantization-hours", type=float, metavar="H", help="quantization on this machine's GPUs takes H "
+                                                                             "hours")
+    parser.add_argument("--root", type=Path, default=Path("/"), help="where the machine's sys/ lies (default %(default)s)")
+    arguments = parser.parse_args(argv)
+    path, root = arguments.run, arguments.root
+    print(f"harness.advice: {path or 'this machine'}, root {root}")
+    if path is not None:
+        lines = of_run(path) if path.is_dir() else of_summary(path)
     else:
-        summary = summary_log.read(path)
-        lines = (*advise(summary.figures, Context(scenario=summary.scenario)), *summary_log.inconsistencies(summary))
+        machine = topology.read_machine(root)
+        lines = few_devices(machine, root) if arguments.machine else \
+            slow_quantization(arguments.quantization_hours, machine.compute_mode)
     print("\n".join(lines) or "nothing to change")
-    print(json.dumps({"run": str(path), "advice": list(lines)}))
+    print(json.dumps({"about": str(path or "machine"), "advice": list(lines)}))
     return 0
 
 

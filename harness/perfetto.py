@@ -2,8 +2,8 @@
 
     python -m harness.perfetto runs/<run> [--output trace.json]
 
-Format: Chrome's trace events as JSON ("Trace Event Format"; Perfetto reads it): complete events (X), counters (C), metadata (M), times in
-microseconds. The counter "in flight" is what all devices hold, in samples.
+Format: Chrome's trace events as JSON ("Trace Event Format"; Perfetto reads it): complete events (X), counters (C), metadata
+(M), times in microseconds. The counter "in flight" is what all devices hold, in samples.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def trace(batches: Sequence[BatchEvent], title: str) -> dict[str, Any]:
 
 def _slices(batch: BatchEvent, track: int, free_ns: int) -> Iterable[Event]:
     """Waiting (from the submit, or from when the device was free) and drawing."""
-    about = {"samples": batch.samples, "size": batch.size, "first sample": batch.first_sample, "submitted_ms": batch.submitted_ns / 1e6}
+    about = {"samples": batch.samples, "size": batch.size, "first sample": batch.first_sample,
+             "submitted_ms": batch.submitted_ns / 1e6}
     start = max(batch.submitted_ns, free_ns)
     if start < batch.started_ns:
         yield _slice("wait", track, start, batch.started_ns, about)
@@ -82,7 +83,8 @@ def figures(batches: Sequence[BatchEvent]) -> dict[str, float]:
     whole = max(batch.completed_ns for batch in batches) - min(batch.submitted_ns for batch in batches)
     drawing = sum(batch.completed_ns - batch.started_ns for batch in batches)
     waits = sorted(batch.started_ns - batch.submitted_ns for batch in batches)
-    return {"busy": round(drawing / max(whole * len(spans), 1), 4), "wait_p99_ms": round(waits[int(0.99 * (len(waits) - 1))] / 1e6, 3)}
+    p99 = waits[int(0.99 * (len(waits) - 1))]
+    return {"busy": round(drawing / max(whole * len(spans), 1), 4), "wait_p99_ms": round(p99 / 1e6, 3)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: devices that are ready, then samples done, rate, time left, devices up, in flight."""
+"""What a person sees while a run goes on: devices that open, then samples done, rate, time left, devices up, in flight."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TERMINAL_S, PLAIN_S = 1.0, 5.0  # a log file of a run of hours should stay reada
 
 
 class Progress:
-    """Prints at most every `every_s` seconds: rewriting one line on a terminal, plain lines elsewhere. Everything goes to stderr."""
+    """Prints to stderr, at most every `every_s` seconds: rewriting one line on a terminal, plain lines elsewhere."""
 
     def __init__(self, policy: FifoPolicy, *, every_s: float | None = None, stream: TextIO | None = None,
                  now: Callable[[], float] = time.monotonic) -> None:
@@ -28,7 +28,7 @@ class Progress:
         self._started = self._last = now()
 
     def start(self, least_s: float = 0.0) -> None:
-        """The run's clock starts: from here on samples count. It lasts `least_s` at least, as Server runs do whatever their rate."""
+        """The run's clock starts: from here on samples count. It lasts `least_s` at least (Server, whatever its rate)."""
         self._started = self._last = self._now()
         self._least_s = least_s
 
@@ -86,4 +86,6 @@ def _clock(seconds: float) -> str:
     """59 s, 4:07, 1:36:19."""
     whole = max(0, round(seconds))
     minutes, rest = divmod(whole, 60)
-    return f"{whole} s" if whole < 60 else f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+    if whole < 60:
+        return f"{whole} s"
+    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

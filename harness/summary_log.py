@@ -22,15 +22,18 @@ SEEDS = {
 }
 KEYS = {  # of this log -> of the detail log
     "Samples per second": "result_samples_per_second", "Tokens per second": "result_tokens_per_second",
-    "Completed samples per second": "result_completed_samples_per_sec", "Completed tokens per second": "result_completed_tokens_per_second",
+    "Completed samples per second": "result_completed_samples_per_sec", "Completed tokens per "
+                                                                        "second": "result_completed_tokens_per_second",
     "Scheduled samples per second": "result_scheduled_samples_per_sec", "Result is": "result_validity",
     "Performance constraints satisfied": "result_perf_constraints_met", "Min duration satisfied": "result_min_duration_met",
     "Min queries satisfied": "result_min_queries_met", "Early stopping satisfied": "early_stopping_met",
-    "Min latency (ns)": "result_min_latency_ns", "Max latency (ns)": "result_max_latency_ns", "Mean latency (ns)": "result_mean_latency_ns",
+    "Min latency (ns)": "result_min_latency_ns", "Max latency (ns)": "result_max_latency_ns",
+    "Mean latency (ns)": "result_mean_latency_ns",
     "Scenario": "effective_scenario", "Mode": "effective_test_mode", "target_latency (ns)": "effective_target_latency_ns",
     "min_duration (ms)": "effective_min_duration_ms", "max_duration (ms)": "effective_max_duration_ms",
     "ttft_latency (ns)": "effective_ttft_latency_ns", "tpot_latency (ns)": "effective_tpot_latency_ns",
 }
+CONDITIONS = ("result_perf_constraints_met", "result_min_duration_met", "result_min_queries_met", "early_stopping_met")
 PARAMETER = re.compile(r"[a-z_]+")
 PERCENTILE = re.compile(r"(\d+\.\d\d) percentile latency \(ns\)")
 Value = bool | int | float | str
@@ -57,7 +60,8 @@ class Summary:
     @property
     def samples_per_second(self) -> float:
         """The score: Server's is that of completed samples."""
-        return float(self.figures["result_completed_samples_per_sec" if self.scenario == "Server" else "result_samples_per_second"])
+        key = "result_completed_samples_per_sec" if self.scenario == "Server" else "result_samples_per_second"
+        return float(self.figures[key])
 
     @property
     def seeds_of(self) -> str | None:
@@ -74,7 +78,8 @@ def read(path: Path) -> Summary:
         raise RunError(f"LoadGen left no {path}: {error.strerror}") from error
     found = parse(text, str(path))
     if len(found) != 1:
-        raise RunError(f"{path} holds {len(found)} result blocks, expected one; did the run crash, or is it an accuracy run?")
+        raise RunError(f"{path} holds {len(found)} result blocks, expected one; did the run crash, or is it an accuracy "
+                       "run?")
     return found[0]
 
 
@@ -111,7 +116,7 @@ def _value(text: str) -> Value:
 
 
 def inconsistencies(summary: Summary) -> tuple[str, ...]:
-    """Where a block contradicts itself: a VALID that its own parameters do not bear out, figures that do not fit each other."""
+    """Where a block contradicts itself: a VALID that its parameters do not bear out, figures that do not fit each other."""
     get = {key: value for key, value in summary.figures.items() if isinstance(value, (int, float))}
     found = []
 
@@ -119,8 +124,7 @@ def inconsistencies(summary: Summary) -> tuple[str, ...]:
         if not holds:
             found.append(text)
 
-    met = [name for name in ("result_perf_constraints_met", "result_min_duration_met", "result_min_queries_met", "early_stopping_met")
-           if name in get]
+    met = [name for name in CONDITIONS if name in get]
     need(summary.valid == all(get[name] for name in met), f"{summary.figures['result_validity']} with "
          f"{', '.join(name for name in met if not get[name]) or 'every condition'} {'not ' if summary.valid else ''}met")
     need(not (summary.valid and summary.errors), "VALID with errors")
@@ -134,20 +138,22 @@ def inconsistencies(summary: Summary) -> tuple[str, ...]:
     if summary.scenario == "Offline" and last_s:
         need(not summary.valid or last_s * 1e3 >= get.get("effective_min_duration_ms", 0),
              f"VALID after {last_s:.1f} s of {get.get('effective_min_duration_ms', 0) / 1e3:g} s")
-        drawn = summary.samples_per_second * last_s  # more than asked for only where LoadGen fills up whole passes of the set
+        drawn = summary.samples_per_second * last_s  # more than asked for where LoadGen fills up passes of the set
         passes = get.get("effective_performance_sample_count", 1)
         fits = any(abs(drawn - count) <= 1e-5 * count for count in (samples, -(-samples // passes) * passes))
-        need(fits, f"{summary.samples_per_second:g} samples/s for {last_s:.1f} s are {drawn:.0f} samples, {samples:g} were asked for")
+        need(fits, f"{summary.samples_per_second:g} samples/s for {last_s:.1f} s are {drawn:.0f} samples, {samples:g} "
+                   "were asked for")
     if summary.scenario == "Server" and (limit := get.get("effective_target_latency_ns", 0)) > 0:
         p99 = get.get("result_99.00_percentile_latency_ns", 0)
         need(not summary.valid or p99 <= limit, f"VALID with p99 {p99 / 1e9:.2f} s, limit {limit / 1e9:g} s")
         offered = get.get("result_scheduled_samples_per_sec", summary.samples_per_second)
-        need(summary.samples_per_second <= offered * 1.001, f"completed {summary.samples_per_second:g}/s of {offered:g}/s scheduled")
+        need(summary.samples_per_second <= offered * 1.001, f"completed {summary.samples_per_second:g}/s of {offered:g}/s "
+                                                            "scheduled")
     return tuple(found)
 
 
 def _wrapped(mean: float, count: float, least: float, most: float) -> str:
-    """The mean that was meant, if a sum of `count` latencies that wrapped at 2**64 ns explains a mean outside [least, most]."""
+    """The mean that was meant, if a sum of `count` latencies that wrapped at 2**64 ns explains it."""
     meant = mean + 2.0**64 / count if count else 0.0
     return f": LoadGen's sum of latencies passed 2**64 ns, the mean is {meant / 1e9:.1f} s" if least <= meant <= most else ""
 

@@ -1,7 +1,8 @@
 """What `amd-smi` says of the machine: the second source, for a kernel or container whose sysfs does not show the GPUs.
 
-Shapes of its JSON: ROCm/amdsmi, amdsmi_cli (static: a list of GPUs, or since ROCm 7 an object {"gpu_data": [...]}). Of a divided GPU only
-the first partition reports mode, memory and compute units; the others say "N/A" (docs/conceptual/partition.md of amdsmi 10.2).
+Shapes of its JSON: ROCm/amdsmi, amdsmi_cli (static: a list of GPUs, or since ROCm 7 an object {"gpu_data": [...]}). Of a
+divided GPU only the first partition reports mode, memory and compute units; the others say "N/A"
+(docs/conceptual/partition.md of amdsmi 10.2).
 """
 
 from __future__ import annotations
@@ -33,11 +34,13 @@ class Entry:
 def static(program: str) -> str | None:
     """The JSON of `amd-smi static`; None when there is no such program or it finds no GPU. DeviceError when it hangs."""
     try:
-        done = subprocess.run([program, *STATIC], capture_output=True, text=True, timeout=SECONDS, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run([program, *STATIC], capture_output=True, text=True, timeout=SECONDS, check=False,
+                              stdin=subprocess.DEVNULL)
     except OSError:
         return None
     except subprocess.TimeoutExpired:
-        raise DeviceError(f"`{program} {' '.join(STATIC)}` did not end in {SECONDS:g} s; the amdgpu driver hangs: see dmesg, reboot") from None
+        raise DeviceError(f"`{program} {' '.join(STATIC)}` did not end in {SECONDS:g} s; the amdgpu driver hangs: see "
+                          "dmesg, reboot") from None
     return done.stdout if done.returncode == 0 and done.stdout.strip() else None
 
 
@@ -48,7 +51,8 @@ def parse(text: str, where: str) -> list[Entry]:
         listed = document["gpu_data"] if isinstance(document, dict) else document
         return [_entry(gpu) for gpu in listed]
     except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DeviceError(f"{where} printed something else than a list of GPUs ({type(error).__name__}: {error}); amd-smi of ROCm 6.4 or "
+        raise DeviceError(f"{where} printed something else than a list of GPUs ({type(error).__name__}: {error}); amd-smi "
+                          "of ROCm 6.4 or "
                           "newer is needed") from error
 
 

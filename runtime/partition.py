@@ -26,9 +26,11 @@ class Partition:
 
     def __post_init__(self) -> None:
         if self.gpus < 1 or self.devices_per_gpu < 1:
-            raise ConfigError(f"partition {self.name} has {self.gpus} x {self.devices_per_gpu} devices; at least one is needed")
+            raise ConfigError(f"partition {self.name} has {self.gpus} x {self.devices_per_gpu} devices; at least one is "
+                              "needed")
         if self.numa_nodes and len(self.numa_nodes) != self.gpus:
-            raise ConfigError(f"partition {self.name} has {len(self.numa_nodes)} NUMA nodes for {self.gpus} GPUs; one each, or none")
+            raise ConfigError(f"partition {self.name} has {len(self.numa_nodes)} NUMA nodes for {self.gpus} GPUs; one "
+                              "each, or none")
         if not 0 <= self.absent < self.gpus * self.devices_per_gpu:
             raise ConfigError(f"partition {self.name} lacks {self.absent} of {self.gpus * self.devices_per_gpu} devices; "
                               "0 or more, and fewer than all")
@@ -59,9 +61,11 @@ class Partition:
 PRESETS = {
     p.name: p for p in (
         Partition(name="mi325x-cpx", gpus=8, devices_per_gpu=8, mode="CPX/NPS1", compute_units=38, memory_bytes=32 * 10**9),
-        Partition(name="mi325x-spx", gpus=8, devices_per_gpu=1, mode="SPX/NPS1", compute_units=304, memory_bytes=256 * 10**9),
+        Partition(name="mi325x-spx", gpus=8, devices_per_gpu=1, mode="SPX/NPS1", compute_units=304,
+                  memory_bytes=256 * 10**9),
         Partition(name="mi355x-cpx", gpus=8, devices_per_gpu=8, mode="CPX/NPS1", compute_units=32, memory_bytes=36 * 10**9),
-        Partition(name="mi355x-spx", gpus=8, devices_per_gpu=1, mode="SPX/NPS1", compute_units=256, memory_bytes=288 * 10**9),
+        Partition(name="mi355x-spx", gpus=8, devices_per_gpu=1, mode="SPX/NPS1", compute_units=256,
+                  memory_bytes=288 * 10**9),
     )
 }
 

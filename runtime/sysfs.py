@@ -1,11 +1,13 @@
 """AMD GPUs and their partitions in sysfs. Everything is read under `root`, so that a test can bring its own tree.
 
 What says what (Linux, drivers/gpu/drm/amd/amdgpu and drivers/gpu/drm/amd/amdkfd/kfd_topology.c):
-- /sys/class/drm/card*/device of a GPU has its mode (current_compute_partition, current_memory_partition) and numa_node. Its further
-  partitions are cards too, whose device is a platform device amdgpu_xcp_<n> without these files.
-- /sys/class/kfd/kfd/topology/nodes/* has one node per logical device: simd_count / simd_per_cu compute units, memory banks (in CPX/NPS1
-  the GPU's memory over its partitions), and the GPU's PCI address in location_id, whose function bits count partitions.
-- A partition that finds no free DRM node is left out of both ("Won't add GPU to topology since it has no drm node assigned").
+- /sys/class/drm/card*/device of a GPU has its mode (current_compute_partition, current_memory_partition) and numa_node. Its
+  further partitions are cards too, whose device is a platform device amdgpu_xcp_<n> without these files.
+- /sys/class/kfd/kfd/topology/nodes/* has one node per logical device: simd_count / simd_per_cu compute units, memory banks
+  (in CPX/NPS1 the GPU's memory over its partitions), and the GPU's PCI address in location_id, whose function bits count
+  partitions.
+- A partition that finds no free DRM node is left out of both ("Won't add GPU to topology since it has no drm node
+  assigned").
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ def cards(root: Path) -> dict[Address, Gpu]:
     """Physical AMD GPUs by PCI address."""
     found = {}
     for device in (card / "device" for card in _drm_nodes(root)):
-        slot = next((line.partition("=")[2] for line in text(device / "uevent").splitlines() if line.startswith("PCI_SLOT_NAME=")), "")
+        lines = (line.partition("=") for line in text(device / "uevent").splitlines())
+        slot = next((value for name, _, value in lines if name == "PCI_SLOT_NAME"), "")
         if slot and _number(device / "vendor", base=16) == AMD:
             compute, memory = text(device / "current_compute_partition"), text(device / "current_memory_partition")
             found[address_of(slot)] = Gpu(
@@ -89,7 +92,7 @@ def address_of(slot: str) -> Address:
 
 
 def text(path: Path) -> str:
-    """A file's text without its newline; empty when it is absent or may not be read, as in a container without the device."""
+    """A file's text without its newline; empty when it is absent or, as in a container, may not be read."""
     try:
         return path.read_text().strip()
     except OSError:

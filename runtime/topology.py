@@ -35,7 +35,8 @@ def read_machine(root: Path = Path("/"), *, smi: str | None = "amd-smi") -> Part
     if not logical and smi is not None and (text := amd_smi.static(smi)) is not None:
         return from_amd_smi(text, f"`{smi} {' '.join(amd_smi.STATIC)}`")
     if not logical:
-        raise DeviceError(f"no AMD GPU in {root / 'sys/class/kfd/kfd/topology/nodes'}, and {smi or 'amd-smi'} shows none; load the driver "
+        raise DeviceError(f"no AMD GPU in {root / 'sys/class/kfd/kfd/topology/nodes'}, and {smi or 'amd-smi'} shows none; "
+                          "load the driver "
                           "(sudo modprobe amdgpu), or give the container --device /dev/kfd --device /dev/dri")
     divided = {address: gpu for address, gpu in gpus.items() if gpu.mode != "-"}
     if divided:  # an integrated GPU beside Instinct ones does not count
@@ -53,12 +54,15 @@ def from_amd_smi(text: str, where: str) -> Partition:
         address = sysfs.address_of(entry.bdf)
         shown[address] = shown.get(address, 0) + 1
         if entry.mode is not None:  # the first partition of the GPU
-            gpus[address] = Gpu(device_id=entry.device_id, mode=entry.mode, numa_node=entry.numa_node, vram_bytes=entry.vram_bytes)
+            gpus[address] = Gpu(device_id=entry.device_id, mode=entry.mode, numa_node=entry.numa_node,
+                                vram_bytes=entry.vram_bytes)
             units[address] = entry.compute_units or 0
     if not gpus or gpus.keys() != shown.keys():
-        raise DeviceError(f"{where} gives a partition mode for {len(gpus)} of {len(shown)} GPUs; amd-smi of ROCm 6.4 or newer is needed")
+        raise DeviceError(f"{where} gives a partition mode for {len(gpus)} of {len(shown)} GPUs; amd-smi of ROCm 6.4 or "
+                          "newer is needed")
     return _describe(dict(sorted(gpus.items())),
-                     {address: [Logical(compute_units=units[address], memory_bytes=0)] * count for address, count in shown.items()})
+                     {address: [Logical(compute_units=units[address], memory_bytes=0)] * count
+                      for address, count in shown.items()})
 
 
 def _describe(gpus: Mapping[Address, Gpu], logical: Mapping[Address, Sequence[Logical]]) -> Partition:
@@ -72,8 +76,10 @@ def _describe(gpus: Mapping[Address, Gpu], logical: Mapping[Address, Sequence[Lo
     per_gpu = 8 if mode.startswith("CPX") and name in EIGHT_XCDS else DEVICES_PER_GPU.get(mode.partition("/")[0], most)
     nodes = tuple(gpu.numa_node for gpu in gpus.values())
     return Partition(
-        name=name if mode == "-" else f"{name}-{mode.partition('/')[0].lower()}", gpus=len(gpus), devices_per_gpu=per_gpu, mode=mode,
-        compute_units=_only("compute units", {device.compute_units for device in devices}, f"run on GPUs of one kind, {file}"),
+        name=name if mode == "-" else f"{name}-{mode.partition('/')[0].lower()}", gpus=len(gpus),
+        devices_per_gpu=per_gpu, mode=mode,
+        compute_units=_only("compute units", {device.compute_units for device in devices}, "run on GPUs of one kind, "
+                                                                                           f"{file}"),
         memory_bytes=min((device.memory_bytes for device in devices if device.memory_bytes),
                          default=min(gpu.vram_bytes for gpu in gpus.values()) // per_gpu),
         numa_nodes=nodes if min(nodes) >= 0 else (), absent=max(0, len(gpus) * per_gpu - len(devices)))
@@ -99,12 +105,16 @@ def check_mode(machine: Partition, wanted: Partition, root: Path = Path("/")) ->
     if machine.absent:
         raise DeviceError("; ".join(absence(machine, sysfs.foreign_drm_nodes(root))))
     if machine.devices < wanted.devices:
-        raise DeviceError(f"the machine shows {machine.devices} devices on {machine.gpus} GPUs, {wanted.name} has {wanted.devices} on "
-                          f"{wanted.gpus}; see `sudo dmesg | grep amdgpu` for a GPU that failed, or describe what there is in a file "
+        raise DeviceError(f"the machine shows {machine.devices} devices on {machine.gpus} GPUs, {wanted.name} has "
+                          f"{wanted.devices} on "
+                          f"{wanted.gpus}; see `sudo dmesg | grep amdgpu` for a GPU that failed, or describe what there "
+                          "is in a file "
                           "(python -m runtime.topology --output machine.json, then --partition machine.json)")
     if machine.compute_units < wanted.compute_units or machine.memory_bytes < wanted.memory_bytes:
-        raise DeviceError(f"a device of the machine has {machine.compute_units} compute units and {machine.memory_bytes / 1e9:.0f} GB, "
-                          f"one of {wanted.name} {wanted.compute_units} and {wanted.memory_bytes / 1e9:.0f} GB; compile for this machine")
+        raise DeviceError(f"a device of the machine has {machine.compute_units} compute units and "
+                          f"{machine.memory_bytes / 1e9:.0f} GB, "
+                          f"one of {wanted.name} {wanted.compute_units} and {wanted.memory_bytes / 1e9:.0f} GB; compile "
+                          "for this machine")
 
 
 def mode_commands(machine: Partition, wanted: Partition) -> list[str]:
@@ -118,16 +128,18 @@ def mode_commands(machine: Partition, wanted: Partition) -> list[str]:
 def absence(machine: Partition, others: Sequence[str]) -> tuple[str, ...]:
     """Why fewer devices show than the mode gives, and what to do; `others` are the DRM nodes of other drivers.
 
-    AMD's article "Reproducing the AMD Instinct GPUs MLPerf Inference v5.1 Submission", FAQ: a driver version mismatch, or the blacklisting
-    step, then reboot. The reason for the second, in amdsmi's change log for ROCm 6.4: the kernel has 64 DRM nodes, and another driver
-    (ast, the board's VGA) holds one.
+    AMD's article "Reproducing the AMD Instinct GPUs MLPerf Inference v5.1 Submission", FAQ: a driver version mismatch, or
+    the blacklisting step, then reboot. The reason for the second, in amdsmi's change log for ROCm 6.4: the kernel has 64 DRM
+    nodes, and another driver (ast, the board's VGA) holds one.
     """
     total = machine.gpus * machine.devices_per_gpu
     found = f"{machine.devices} of {total} devices show in {machine.mode}"
-    blacklist = ("echo 'blacklist ast' | sudo tee /etc/modprobe.d/blacklist-ast.conf && sudo update-initramfs -u -k $(uname -r) && "
+    blacklist = ("echo 'blacklist ast' | sudo tee /etc/modprobe.d/blacklist-ast.conf && sudo update-initramfs -u -k "
+                 "$(uname -r) && "
                  "sudo reboot")
     if others:
-        return (found, f"{', '.join(others)} holds a DRM node, and the kernel may have only 64 for all drivers: blacklist its driver "
+        return (found, f"{', '.join(others)} holds a DRM node, and the kernel may have only 64 for all drivers: blacklist "
+                       "its driver "
                 f"({blacklist})")
     return (found, "no other driver holds a DRM node, so kernel driver and ROCm may differ in version: compare `cat "
             "/sys/module/amdgpu/version` with `amd-smi version`, install the pair of one ROCm release, reboot",
@@ -135,7 +147,7 @@ def absence(machine: Partition, others: Sequence[str]) -> tuple[str, ...]:
 
 
 def bind_threads(node: int | None, root: Path = Path("/")) -> str:
-    """Bind the calling thread, and those it starts later, to the CPUs of NUMA node `node`; says what was done, or why nothing."""
+    """Bind the calling thread, and those it starts later, to the CPUs of a NUMA node; says what was done, or why nothing."""
     if len(list((root / "sys/devices/system/node").glob("node[0-9]*"))) < 2:
         return "not bound: this machine has one NUMA node"
     if node is None:
@@ -170,7 +182,8 @@ def main() -> int:
     print(f"runtime.topology: root {arguments.root}, output {arguments.output}")
     machine = read_machine(arguments.root)
     others = sysfs.foreign_drm_nodes(arguments.root)
-    print(f"{machine.name}: {machine.devices} devices on {machine.gpus} GPUs, NUMA nodes {machine.numa_nodes or 'not known'}, DRM nodes of "
+    print(f"{machine.name}: {machine.devices} devices on {machine.gpus} GPUs, NUMA nodes "
+          f"{machine.numa_nodes or 'not known'}, DRM nodes of "
           f"other drivers: {', '.join(others) or 'none'}")
     if machine.absent:
         print("; ".join(absence(machine, others)))

@@ -1,7 +1,8 @@
 """Partition modes and clock of Instinct GPUs, for ./scripts/prepare_machine. Standard library only, Python 3.9 and newer.
 
-Order, from AMD's article: memory mode first, then performance determinism on whole GPUs (SPX), then the compute mode of the run.
-Commands: amd-smi's (docs/how-to/amdsmi-cli-tool.md of ROCm/amdsmi), or where only rocm-smi is installed, those of the article.
+Order, from AMD's article: memory mode first, then performance determinism on whole GPUs (SPX), then the compute mode of the
+run. Commands: amd-smi's (docs/how-to/amdsmi-cli-tool.md of ROCm/amdsmi), or where only rocm-smi is installed, those of the
+article.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from scripts.prepare_machine_host import PrepareError, run
 
 DEVICES = {"SPX": 1, "DPX": 2, "TPX": 3, "QPX": 4, "CPX": 8}  # per GPU with 8 XCDs: MI300X, MI325X, MI350X, MI355X
 AUTO = 0  # a clock: the driver's own choice
-BLACKLIST = ("echo 'blacklist ast' | sudo tee /etc/modprobe.d/blacklist-ast.conf && sudo update-initramfs -u -k $(uname -r) && "
+BLACKLIST = ("echo 'blacklist ast' | sudo tee /etc/modprobe.d/blacklist-ast.conf && sudo update-initramfs -u -k $(uname "
+             "-r) && "
              "sudo reboot")
+SET = ("set", "--gpu", "all")
 WORDS = {
-    "amd-smi": {"memory": ("set", "--gpu", "all", "--memory-partition"), "compute": ("set", "--gpu", "all", "--compute-partition"),
-                "clock": ("set", "--gpu", "all", "--perf-determinism"), "auto": ("reset", "--gpu", "all", "--perf-determinism")},
+    "amd-smi": {"memory": (*SET, "--memory-partition"), "compute": (*SET, "--compute-partition"),
+                "clock": (*SET, "--perf-determinism"), "auto": ("reset", "--gpu", "all", "--perf-determinism")},
     "rocm-smi": {"memory": ("--autorespond", "y", "--setmemorypartition"), "compute": ("--setcomputepartition",),
                  "clock": ("--autorespond", "y", "--setperfdeterminism"), "auto": ("--resetperfdeterminism",)},
 }
@@ -62,7 +65,8 @@ def read(root: Path) -> Modes:
     """The modes of all GPUs; where they differ, "CPX x7, SPX x1". PrepareError without a GPU."""
     found = gpus(root)
     if not found:
-        raise PrepareError("no GPU with partitions shows under /sys/class/drm; load the driver (sudo modprobe amdgpu), and see dmesg")
+        raise PrepareError("no GPU with partitions shows under /sys/class/drm; load the driver (sudo modprobe amdgpu), "
+                           "and see dmesg")
     clocks = {_clock(device) for device in found}
     return Modes(_common(found, "current_memory_partition"), _common(found, "current_compute_partition"),
                  clocks.pop() if len(clocks) == 1 else -1)
@@ -70,7 +74,8 @@ def read(root: Path) -> Modes:
 
 def _common(devices: Sequence[Path], name: str) -> str:
     counts = Counter(_text(device / name) or "unknown" for device in devices)
-    return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{value} x{count}" for value, count in sorted(counts.items()))
+    return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{value} "
+                                                                 f"x{count}" for value, count in sorted(counts.items()))
 
 
 def _clock(device: Path) -> int:
@@ -114,8 +119,10 @@ def do(step: Step, root: Path) -> str:
     run(step.command)
     now = read(root)
     found = {"memory": now.memory, "compute": now.compute, "clock": str(now.clock)}[step.what]
-    if found != step.value and not (step.what == "clock" and step.value != str(AUTO) and now.clock == -1):  # not every driver shows it
-        raise PrepareError(f"the GPUs' {step.what} is {found} after `{step}`, {step.value} is wanted; end what uses the GPUs "
+    unseen = step.what == "clock" and step.value != str(AUTO) and now.clock == -1  # not every driver shows the clock
+    if found != step.value and not unseen:
+        raise PrepareError(f"the GPUs' {step.what} is {found} after `{step}`, {step.value} is wanted; end what uses the "
+                           "GPUs "
                            "(sudo fuser -v /dev/kfd) and run this again")
     return str(step)
 
@@ -144,7 +151,8 @@ def few_devices(root: Path) -> str:
     others = other_drm_nodes(root)
     if others:
         return f"{', '.join(others)} holds one of the kernel's 64 DRM nodes: {BLACKLIST}"
-    return ("driver and ROCm differ in version (cat /sys/module/amdgpu/version; amd-smi version): install one release's pair and "
+    return ("driver and ROCm differ in version (cat /sys/module/amdgpu/version; amd-smi version): install one release's "
+            "pair and "
             f"reboot; or a VGA driver holds a DRM node (ls /sys/class/drm): {BLACKLIST}")
 
 

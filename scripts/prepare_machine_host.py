@@ -1,8 +1,8 @@
 """Kernel and CPU settings that ./scripts/prepare_machine reads and sets. Standard library only, Python 3.9 and newer.
 
-Source of the list: AMD's article "Reproducing the AMD Instinct GPUs MLPerf Inference v5.1 Submission", System preparation. The script
-runtime_tunables.sh that AMD names for its LLM runs is not public for inference; the one of its training submissions
-(examples/mlperf in AMD's Primus) sets the same list.
+Source of the list: AMD's article "Reproducing the AMD Instinct GPUs MLPerf Inference v5.1 Submission", System preparation.
+The script runtime_tunables.sh that AMD names for its LLM runs is not public for inference; the one of its training
+submissions (examples/mlperf in AMD's Primus) sets the same list.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class Setting:
 
 HOST = (
     Setting("CPU idle state 2 off", f"{CPUS}/cpuidle/state2/disable", "1", ("cpupower", "idle-set", "-d", "2")),
-    Setting("CPU governor", f"{CPUS}/cpufreq/scaling_governor", "performance", ("cpupower", "frequency-set", "-g", "performance")),
+    Setting("CPU governor", f"{CPUS}/cpufreq/scaling_governor", "performance",
+            ("cpupower", "frequency-set", "-g", "performance")),
     Setting("NMI watchdog", "proc/sys/kernel/nmi_watchdog", "0"),
     Setting("NUMA balancing", "proc/sys/kernel/numa_balancing", "0"),
     Setting("address randomization", "proc/sys/kernel/randomize_va_space", "0"),
@@ -89,7 +90,8 @@ def set_host(setting: Setting, root: Path) -> str:
             write(root / name, setting.wanted)
         how = f"{setting.wanted} > /{setting.files}"
     if differs(setting, root):
-        raise PrepareError(f"{setting.what} is still {summary(values(setting, root))} after `{how}`, {setting.wanted} is wanted")
+        raise PrepareError(f"{setting.what} is still {summary(values(setting, root))} after `{how}`, {setting.wanted} is "
+                           "wanted")
     return how
 
 

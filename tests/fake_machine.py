@@ -1,8 +1,8 @@
 """A machine's sysfs in a folder, and programs that act on it: 8 GPUs with partitions, NUMA nodes, kernel settings.
 
-The layout is that of the amdgpu driver (see runtime/sysfs.py). As a program (`fake_machine.py ROOT NAME argument...`) it is amd-smi,
-rocm-smi or cpupower of that machine; `programs` puts such programs into a folder for PATH. A file ROOT/refuse names words: a
-command with one of them fails, as a driver with busy GPUs does.
+The layout is that of the amdgpu driver (see runtime/sysfs.py). As a program (`fake_machine.py ROOT NAME argument...`) it is
+amd-smi, rocm-smi or cpupower of that machine; `programs` puts such programs into a folder for PATH. A file ROOT/refuse names
+words: a command with one of them fails, as a driver with busy GPUs does.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ class FakeMachine:
                 else:
                     link(drm / f"card{card}/device", self.root / f"sys/devices/platform/amdgpu_xcp_{card}")
                 write(kfd / f"{node}/properties", properties(gpu, part, compute))
-                write(kfd / f"{node}/mem_banks/0/properties", f"heap_type 1\nsize_in_bytes {VRAM // DEVICES[compute]}\nflags 0")
+                write(kfd / f"{node}/mem_banks/0/properties", "heap_type 1\nsize_in_bytes "
+                                                              f"{VRAM // DEVICES[compute]}\nflags 0")
                 card, node = card + 1, node + 1
 
     def card(self, number: int, device: Path, driver: str, vendor: str, device_id: str) -> None:
@@ -100,7 +101,8 @@ class FakeMachine:
     def programs(self, folder: Path, names: tuple[str, ...] = PROGRAMS) -> Path:
         """Put programs that act on this machine into `folder`."""
         for name in names:
-            write(folder / name, f'#!/bin/sh\nexec "{sys.executable}" -S -E "{Path(__file__).resolve()}" "{self.root}" {name} "$@"')
+            write(folder / name, f'#!/bin/sh\nexec "{sys.executable}" -S -E "{Path(__file__).resolve()}" "{self.root}" '
+                                 f'{name} "$@"')
             (folder / name).chmod(0o755)
         return folder
 

@@ -128,7 +128,8 @@ def test_queries_that_early_stopping_needs():
 
 def test_an_offline_query_that_was_too_small():
     lines = advice.advise(figures("offline_short"), Context(scenario="Offline", model="m"))
-    assert lines[0].startswith("the query was drawn in 0.0 s, min_duration is 5 s: target_qps 10 is below the 1648 samples/s")
+    assert lines[0].startswith("the query was drawn in 0.0 s, min_duration is 5 s: target_qps 10 is below the 1648 "
+                               "samples/s")
     assert "m.Offline.target_qps = 1647.9" in lines[1] and "-m harness.offline --user-conf" in lines[1]
 
 
@@ -173,13 +174,26 @@ def test_a_run_folder(tmp_path):
     *lines, lost = advice.of_run(tmp_path)
     assert "-m harness.server --device null --user-conf user_target_qps_" in lines[-1] and "sdxl-nano.Server.target_qps = " in lines[-1]
     assert lost == "null://3 was lost: TimeoutError: late"
-    document.write(dataclasses.replace(result, status="failed", cause="DeviceError: gone", lost={}), tmp_path / run_result.NAME)
+    document.write(dataclasses.replace(result, status="failed", cause="DeviceError: "
+                                                                      "gone", lost={}), tmp_path / run_result.NAME)
     assert advice.of_run(tmp_path) == ("the run failed: DeviceError: gone",)
 
 
+def command(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "harness.advice", *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 def test_the_command_reads_a_summary_log():
-    done = subprocess.run([sys.executable, "-m", "harness.advice", DATA / "server_slow.txt"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = command(DATA / "server_slow.txt")
     assert done.returncode == 0, done.stderr
     assert "the highest QPS" in done.stdout and len(json.loads(done.stdout.splitlines()[-1])["advice"]) == 3
-    bad = subprocess.run([sys.executable, "-m", "harness.advice", DATA / "absent.txt"], cwd=ROOT, capture_output=True, text=True, check=False)
+    bad = command(DATA / "absent.txt")
     assert bad.returncode == 2 and bad.stderr.startswith("error: LoadGen left no ")
+
+
+def test_the_command_looks_at_the_machine(tmp_path):
+    root = FakeMachine(tmp_path, vga=True).build("CPX").root
+    assert "card0 (ast) holds a DRM node" in command("--machine", "--root", root).stdout
+    assert "on a device of mode CPX: calibrate on whole GPUs" in command("--quantization-hours", 5, "--root", root).stdout
+    assert "nothing to change" in command("--quantization-hours", 1, "--root", root).stdout
+    assert command().returncode == 2

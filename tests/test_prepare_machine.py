@@ -65,7 +65,8 @@ def test_check_names_found_wanted_and_command_and_changes_nothing(make):
     rows = {re.split(r"\s{2,}", line)[1]: line for line in done.stdout.splitlines() if line.startswith(("differs", "ok"))}
     assert rows["memory mode"].split()[-2:] == ["NPS1", "NPS1"]
     assert rows["compute mode"].endswith(f"sudo {SMI} --perf-determinism 2100 && sudo {SMI} --compute-partition CPX")
-    assert rows["CPU governor"].endswith("sudo cpupower frequency-set -g performance") and "schedutil " in rows["CPU governor"]
+    assert rows["CPU governor"].endswith("sudo cpupower frequency-set -g "
+                                         "performance") and "schedutil " in rows["CPU governor"]
     assert rows["transparent huge pages"].endswith("echo always | sudo tee /sys/kernel/mm/transparent_hugepage/enabled")
     assert prepare.snapshot() == before and prepare.commands() == []
 
@@ -75,7 +76,8 @@ def test_apply_sets_in_amd_s_order_and_undo_restores(make):
     before = prepare.snapshot()
     done = prepare("--apply")
     assert done.returncode == 0, done.stderr
-    assert prepare.commands() == [f"{SMI} --perf-determinism 2100", f"{SMI} --compute-partition CPX", "cpupower idle-set -d 2",
+    assert prepare.commands() == [f"{SMI} --perf-determinism 2100", f"{SMI} --compute-partition CPX", "cpupower idle-set "
+                                                                                                      "-d 2",
                                   "cpupower frequency-set -g performance"]
     assert (prepare.machine.root / "proc/sys/vm/drop_caches").read_text() == "3\n"
     assert prepare("--check").returncode == 0

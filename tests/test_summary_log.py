@@ -1,7 +1,9 @@
-"""harness.summary_log: result blocks that AMD printed for its five runs, and blocks that LoadGen 5.1.1 printed for runs of ours.
+"""harness.summary_log: result blocks that AMD printed for its five runs, and blocks that LoadGen 5.1.1 printed for runs of
+ours.
 
-tests/data/summaries/amd_article.txt states its source. The other three are whole logs of LoadGen 5.1.1 with a thread that sleeps as system
-under test: 18.5 ms a sample at 60 samples/s (server_slow), 50 queries (server_few), a query that is drawn at once (offline_short).
+tests/data/summaries/amd_article.txt states its source. The other three are whole logs of LoadGen 5.1.1 with a thread that
+sleeps as system under test: 18.5 ms a sample at 60 samples/s (server_slow), 50 queries (server_few), a query that is drawn
+at once (offline_short).
 """
 
 from __future__ import annotations
@@ -68,11 +70,13 @@ def test_one_figure_of_the_article_is_not_possible():
 
 
 @pytest.mark.parametrize(("old", "new", "text"), [
-    ("Samples per second: 18.5856", "Samples per second: 19.5856", r"19\.5856 samples/s for 5778\.7 s are 113179 samples, 107400"),
+    ("Samples per second: 18.5856", "Samples per second: 19.5856", r"19\.5856 samples/s for 5778\.7 s are 113179 samples, "
+                                                                   r"107400"),
     ("Min duration satisfied : Yes", "Min duration satisfied : NO", r"VALID with result_min_duration_met not met"),
     ("Result is : VALID", "Result is : INVALID", r"INVALID with every condition met"),
     ("min_duration (ms): 600000", "min_duration (ms): 6000000", r"VALID after 5778\.7 s of 6000 s"),
-    ("Max latency (ns)                : 5778682867542", "Max latency (ns) : 5000000000000", r"99\.90_percentile.* is above result_max"),
+    ("Max latency (ns)                : 5778682867542", "Max latency (ns) : 5000000000000", r"99\.90_percentile.* is "
+                                                                                            r"above result_max"),
     ("No errors encountered", "1 ERROR encountered", "VALID with errors")])
 def test_an_edited_offline_block_contradicts_itself(old, new, text):
     edited = summary_log.parse(ARTICLE.replace(old, new, 1))[0]
@@ -82,14 +86,16 @@ def test_an_edited_offline_block_contradicts_itself(old, new, text):
 
 @pytest.mark.parametrize(("old", "new", "text"), [
     ("target_latency (ns): 20000000000", "target_latency (ns): 18000000000", "VALID with p99 18.01 s, limit 18 s"),
-    ("Completed samples per second    : 16.20", "Completed samples per second    : 17.20", "completed 17.2/s of 16.66/s scheduled")])
+    ("Completed samples per second    : 16.20", "Completed samples per second    : 17.20", "completed 17.2/s of 16.66/s "
+                                                                                           "scheduled")])
 def test_an_edited_server_block_contradicts_itself(old, new, text):
     edited = summary_log.parse(ARTICLE.replace(old, new, 1))[1]
     assert text in summary_log.inconsistencies(edited)
 
 
 @pytest.mark.parametrize(("name", "met", "note"), [
-    ("server_slow", {"result_perf_constraints_met": False, "early_stopping_met": False}, "Reduce target QPS to improve latency."),
+    ("server_slow", {"result_perf_constraints_met": False, "early_stopping_met": False}, "Reduce target QPS to improve "
+                                                                                         "latency."),
     ("server_few", {"result_perf_constraints_met": True, "early_stopping_met": False}, "Processed 50 queries."),
     ("offline_short", {"result_min_duration_met": False, "early_stopping_met": True},
      "Increase expected QPS so the loadgen pre-generates a larger (coalesced) query.")])

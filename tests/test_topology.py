@@ -51,7 +51,8 @@ def test_a_machine_in_spx_is_refused_with_the_command(tmp_path):
 
 def test_a_memory_mode_is_set_before_the_compute_mode(tmp_path):
     machine = FakeMachine(tmp_path).build("CPX", "NPS4")
-    with pytest.raises(DeviceError, match=r"CPX/NPS4, .* --memory-partition NPS1 and then sudo amd-smi set --gpu all --compute-partition CPX"):
+    with pytest.raises(DeviceError, match=r"CPX/NPS4, .* --memory-partition NPS1 and then sudo amd-smi set --gpu all "
+                                          r"--compute-partition CPX"):
         topology.check_mode(topology.read_machine(machine.root, smi=None), PRESETS["mi325x-cpx"], machine.root)
 
 
@@ -85,7 +86,8 @@ def test_a_gpu_that_fell_off_and_a_smaller_gpu(tmp_path):
     with pytest.raises(DeviceError, match=r"shows 56 devices on 7 GPUs, mi325x-cpx has 64 on 8; see `sudo dmesg"):
         topology.check_mode(seven, PRESETS["mi325x-cpx"], tmp_path)
     other = dataclasses.replace(PRESETS["mi325x-cpx"], name="mi300x-cpx", memory_bytes=24 * 10**9)
-    with pytest.raises(DeviceError, match=r"38 compute units and 24 GB, one of mi325x-cpx 38 and 32 GB; compile for this machine"):
+    with pytest.raises(DeviceError, match=r"38 compute units and 24 GB, one of mi325x-cpx 38 and 32 GB; compile for this "
+                                          r"machine"):
         topology.check_mode(other, PRESETS["mi325x-cpx"], tmp_path)
 
 
@@ -137,7 +139,8 @@ def test_shapes_of_amd_smi(machine):
     assert topology.from_amd_smi(json.dumps(rows[:-1]), "x").absent == 1
 
 
-@pytest.mark.parametrize("text", ["", "no GPU", '{"error": 1}', "[1]", '[{"bus": {}}]', '[{"bus": {"bdf": "0000:05:00.0"}}]'])
+@pytest.mark.parametrize("text", ["", "no GPU", '{"error": 1}', "[1]", '[{"bus": {}}]', '[{"bus": {"bdf": '
+                                                                                        '"0000:05:00.0"}}]'])
 def test_what_is_not_amd_smi(text):
     with pytest.raises(DeviceError, match="amd-smi of ROCm 6.4 or newer"):
         topology.from_amd_smi(text, "the file")
