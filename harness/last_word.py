@@ -17,7 +17,7 @@ ASKED = {signal.SIGINT: "interrupted (Ctrl-C)", signal.SIGTERM: "terminated (SIG
 def speak(folder: str, code: int, asked: list[int], wall: float, cpu: float) -> str:
     """Complete the run folder (empty: there is none yet) of a process that ended with `code`; the line to print.
 
-    `asked` are the signals that the parent passed on; `wall` and `cpu` are seconds of the run's process, its start-up included.
+    `asked` are the signals that the parent got; `wall` and `cpu` are seconds of the run's process, its start-up included.
     """
     end = f"the run's process {describe_end(code)}"
     if asked:

@@ -1,9 +1,9 @@
 """The supervising parent of a run: it only waits, and writes result.json when the run's process dies without doing so.
 
 The run is a fork of the parent, made before anything is imported that has threads or a driver; so the parent holds little
-memory and no command line has to be repeated. The run has a session of its own: a terminal's Ctrl-C reaches the parent, which
-passes it on once. The run is killed with its parent (SIGKILL, from the kernel): then nobody is left to write a result, and the
-folder keeps running.json instead.
+memory and no command line has to be repeated. The run has a session of its own: a terminal's Ctrl-C reaches the parent,
+which passes it on once. The run is killed with its parent (SIGKILL, from the kernel): then nobody is left to write a
+result, and the folder keeps running.json instead.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def supervised(main: Callable[[], int | None]) -> int:
     """
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
-        raise RuntimeError(f"supervised() was called with {threads} threads running; import LoadGen and numpy inside of main")
+        raise RuntimeError(f"supervised() was called with {threads} threads running; import LoadGen inside of main")
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     sys.stdout.flush()
@@ -62,7 +62,8 @@ def supervised(main: Callable[[], int | None]) -> int:
         return code
     from harness.last_word import speak  # here: the parent of a run that ends well needs none of it
 
-    print(f"error: {speak(folder, code, watch.asked, time.monotonic() - started, usage.ru_utime + usage.ru_stime)}", file=sys.stderr)
+    wall, cpu = time.monotonic() - started, usage.ru_utime + usage.ru_stime
+    print(f"error: {speak(folder, code, watch.asked, wall, cpu)}", file=sys.stderr)
     return 130 if signal.SIGINT in watch.asked else 2
 
 

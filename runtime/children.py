@@ -21,7 +21,7 @@ class Children:
 
     def __init__(self, shared_bytes: int, groups: int) -> None:
         self.file = os.memfd_create("ireeperf-answers")
-        os.ftruncate(self.file, shared_bytes)  # memory is taken page by page, when a child writes
+        os.ftruncate(self.file, shared_bytes)  # memory is taken page by page, when a device opens
         self.memory = mmap.mmap(self.file, shared_bytes)
         self._groups = groups
         self._lock = threading.Lock()

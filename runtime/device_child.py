@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -32,7 +33,7 @@ OnStart = Callable[[], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """Where a group's answers and the recipe of its engines lie in the shared file; bytes, offset a multiple of the page size."""
+    """Where a group's answers and the recipe of its engines lie in the shared file, in bytes; `offset` in whole pages."""
 
     offset: int
     devices: tuple[str, ...]
@@ -51,7 +52,7 @@ class Region:
         return -(-self.recipe(0).stop // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
 
     def slots(self, memory: mmap.mmap, device: int, start: int) -> tuple[np.ndarray, ...]:
-        """The slots of the group's device number `device`, each [max_batch, H, W, 3] uint8; the region begins at `start` of `memory`."""
+        """The slots of device number `device`, each [max_batch, H, W, 3] uint8; the region begins at `start` of `memory`."""
         first = start + device * SLOTS * self.slot_bytes
         return tuple(np.frombuffer(memory, np.uint8, self.slot_bytes, first + slot * self.slot_bytes).reshape(
             self.max_batch, *self.image_shape) for slot in range(SLOTS))
@@ -181,7 +182,8 @@ class Child:
             except Exception as error:
                 self._post(Failure(device=uri, ticket=None, cause=describe(error)))
                 continue
-            self._devices[uri] = ThreadDevice(uri, engine, self._post, reopen=reopen, on_start=recipe.on_start.get(uri))
+            begin = partial(begin_thread, recipe.on_start.get(uri), self._slots[uri])
+            self._devices[uri] = ThreadDevice(uri, engine, self._post, reopen=reopen, on_start=begin)
             self._devices[uri].start()
 
     def _stop(self, order: Stop) -> None:
@@ -207,6 +209,18 @@ class Child:
                 self._connection.send(report)
             except OSError:  # the parent is gone; so is this process in a moment
                 os._exit(1)
+
+
+def begin_thread(on_start: OnStart | None, slots: tuple[np.ndarray, ...]) -> None:
+    """Bind the device's thread, then take the memory of its slots, so near to where it runs and before the clock starts.
+
+    The bytes stay as they are: after a crash, LoadGen may not have read the last answer yet.
+    """
+    if on_start is not None:
+        on_start()
+    for slot in slots:
+        pages = slot.reshape(-1)[::mmap.PAGESIZE]
+        pages |= 0  # a write of what is there
 
 
 def no_core_file() -> None:

@@ -76,7 +76,8 @@ class Group:
 
     def submit(self, member: Member, batch: Batch) -> int:
         """Nothing is sent to a device that is not ready: its Failure is on its way to the pool and frees the batch."""
-        assert len(batch.samples) <= self._region.max_batch, f"{len(batch.samples)} samples, slots of {self._region.max_batch}"
+        count, most = len(batch.samples), self._region.max_batch
+        assert count <= most, f"a batch of {count} samples, and slots for {most}"
         with self._lock:
             if member.state == "ready":
                 member.ticket = batch.ticket
@@ -89,13 +90,13 @@ class Group:
         with self._lock:
             if member.alive:
                 member.state = "lost"
-                if any(other.alive for other in self.members.values()):
+                if self._living():
                     self._send(Park(member.uri))
                 else:
                     self._end(kill=True)
 
     def stop(self, member: Member, timeout_s: float) -> bool:
-        """Stop `member`; after the last one the child is ended, by force if it must be. False when `member` is still busy."""
+        """Stop `member`; after the last one the child is ended, by force if it must be. False: `member` is still busy."""
         with self._lock:
             waits = member.alive and self._process is not None
             if waits:
@@ -110,6 +111,9 @@ class Group:
                 self._end(kill=True)
                 self._over.wait(GRACE_SECONDS)
         return member.ended or self._over.is_set()
+
+    def _living(self) -> list[Member]:
+        return [member for member in self.members.values() if member.alive]
 
     def _end(self, *, kill: bool) -> None:
         """Ask the child to exit, or kill it. From any thread."""
@@ -157,7 +161,7 @@ class Group:
                 theirs.close()
             self._connection, self._broken = ours, None
             self._children.watch(ours, self._hear)
-            self._send(Open(self._region, {uri: member.reopen for uri, member in self.members.items() if member.state == "opening"}))
+            self._send(Open(self._region, {member.uri: member.reopen for member in self._living()}))
 
     def _hear(self) -> None:
         """One report, or the end of the child."""
@@ -199,7 +203,7 @@ class Group:
             member.ended = not event.reopening
             member.reopen -= 1
         self._post(event)
-        if not any(other.alive for other in self.members.values()):
+        if not self._living():
             self._end(kill=False)
 
     def _reap(self, process: subprocess.Popen[bytes]) -> None:
@@ -227,16 +231,16 @@ class Group:
             if not self._ending:
                 others = len(self.members) - 1
                 shared = f", which drives {others} other device{'s' if others > 1 else ''}," if others else ""
-                end = describe_end(code) if code is not None else "closed its socket and cannot be killed: its driver holds it"
+                end = "closed its socket and cannot be killed: its driver holds it" if code is None else describe_end(code)
                 self._lose(self._broken or f"its process{shared} {end}", again=code is not None)
-            if self._ending or not any(member.alive for member in self.members.values()):
+            if self._ending or not self._living():
                 self._finish()
             else:
                 self._spawn()
 
     def _lose(self, cause: str, *, again: bool) -> None:
         """A Failure for every device that lives, first those that held a batch: an idle one is hardly to blame."""
-        for member in sorted((member for member in self.members.values() if member.alive), key=lambda member: member.ticket is None):
+        for member in sorted(self._living(), key=lambda member: member.ticket is None):
             reopening = again and member.reopen > 0
             member.reopen -= 1
             member.state, member.ended = "opening" if reopening else "lost", not reopening
@@ -245,6 +249,6 @@ class Group:
 
 
 def _environment() -> dict[str, str]:
-    """The child finds modules where this process does. Its numpy starts no BLAS threads: 64 children x 64 threads, unused."""
+    """The child finds modules where this process does. Its numpy starts no BLAS threads: 64 children x 64, unused."""
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     return {"OPENBLAS_NUM_THREADS": "1"} | dict(os.environ) | {"PYTHONPATH": path}

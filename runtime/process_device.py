@@ -1,12 +1,12 @@
 """Devices in child processes: a crash takes a group of devices and not the run.
 
-A child is a new interpreter (never a fork: a HIP driver hangs after one) that imports what draws and nothing of LoadGen. It is
-not started by `multiprocessing`, whose children import the parent's main module, LoadGen with it.
+A child is a new interpreter (never a fork: a HIP driver hangs after one) that imports what draws and nothing of LoadGen.
+It is not started by `multiprocessing`, whose children import the parent's main module, LoadGen with it.
 
 Images come back in one anonymous shared file (memfd), so nothing has to be removed whoever is killed, and no limit of
 /dev/shm applies. A device has two slots of max_batch images, used alternately. Two are enough: a device holds one batch at a
-time, and DevicePool answers batch N in the same call that submits batch N+1, before it can take in the completion of N+1, so
-batch N+2, which reuses the slot of N, is submitted after LoadGen has copied N.
+time, and DevicePool gives the answer of batch N before it takes in the same device's completion of batch N+1; so batch N+2,
+which reuses the slot of N, is submitted after LoadGen has copied N.
 """
 
 from __future__ import annotations
@@ -52,19 +52,20 @@ class ProcessDevice:
 
 
 def process_devices(makers: Mapping[str, EngineMaker], post: Post, *, group_size: int, image_shape: tuple[int, int, int],
-                    max_batch: int, reopen: int = 0, on_start: Mapping[str, OnStart] | None = None) -> dict[str, ProcessDevice]:
+                    max_batch: int, reopen: int = 0,
+                    on_start: Mapping[str, OnStart] | None = None) -> dict[str, ProcessDevice]:
     """A device per maker, `group_size` of them in each child process; a child starts with its first device.
 
     `makers` and `on_start` (run first in a device's thread: binds it to a NUMA node) are pickled; `reopen` is how often each
-    device is rebuilt, inside its child or with it. Shared memory: 2 x max_batch images a device, taken as it is written.
+    device is rebuilt, inside its child or with it. Shared memory: 2 x max_batch images a device, taken when it opens.
     """
     if group_size < 1:
         raise ConfigError(f"--group-size is {group_size}; at least one device in a process")
     uris = list(makers)
     recipes, regions, offset = [], [], 0
     for members in (uris[first:first + group_size] for first in range(0, len(uris), group_size)):
-        recipes.append(pickle.dumps(Recipe(makers={uri: makers[uri] for uri in members},
-                                           on_start={uri: bind for uri, bind in (on_start or {}).items() if uri in members})))
+        starts = {uri: start for uri, start in (on_start or {}).items() if uri in members}
+        recipes.append(pickle.dumps(Recipe(makers={uri: makers[uri] for uri in members}, on_start=starts)))
         regions.append(Region(offset=offset, devices=tuple(members), max_batch=max_batch, image_shape=image_shape,
                               recipe_bytes=len(recipes[-1])))
         offset += regions[-1].bytes
@@ -79,6 +80,6 @@ def process_devices(makers: Mapping[str, EngineMaker], post: Post, *, group_size
 
 
 def children_cpu_seconds(devices: Iterable[object]) -> float:
-    """CPU time of the child processes of `devices`, executables included, as of their last events; 0 for devices without one."""
+    """CPU time of the child processes of `devices`, executables included, as of their last events; 0 for a thread's."""
     groups = {device.group for device in devices if isinstance(device, ProcessDevice)}
     return sum(group.past_cpu_seconds + group.cpu_seconds for group in groups)

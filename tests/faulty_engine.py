@@ -54,7 +54,7 @@ class FaultyEngine:
         time.sleep(self.seconds)
         images = [np.full(self.image_shape, sample.index % 256, np.uint8) for sample in batch.samples]
         if self.batches == self.at and self._happens("batch"):
-            return [image[:-1] for image in images] if self.how == "shape" else images[:-1] if self.how == "count" else images
+            return {"shape": [image[:-1] for image in images], "count": images[:-1]}.get(self.how, images)
         return images
 
     def close(self) -> None:

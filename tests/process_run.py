@@ -25,15 +25,16 @@ class Run:
     """A pool of process devices and what a test looks at."""
 
     def __init__(self, makers: tuple[EngineMaker, ...], on_loss: Literal["fail", "continue"], group_size: int, reopen: int,
-                 open_seconds: float) -> None:
+                 open_seconds: float = 30, batch_seconds: float = 30) -> None:
         uris = [f"test://{i}" for i in range(len(makers))]
-        policy = FifoPolicy(uris, batching=Throughput(SIZES), open_seconds=open_seconds, on_loss=on_loss, now_ns=time.monotonic_ns())
-        policy.batch_seconds = 1
+        policy = FifoPolicy(uris, batching=Throughput(SIZES), open_seconds=open_seconds, on_loss=on_loss,
+                            now_ns=time.monotonic_ns())
+        policy.batch_seconds = batch_seconds
         self.devices: dict[str, ProcessDevice] = {}
 
         def make(post: Callable[[Event], None]) -> dict[str, ProcessDevice]:
-            self.devices = process_devices(dict(zip(uris, makers, strict=True)), post, group_size=group_size, image_shape=SHAPE,
-                                           max_batch=max(SIZES), reopen=reopen)
+            self.devices = process_devices(dict(zip(uris, makers, strict=True)), post, group_size=group_size,
+                                           image_shape=SHAPE, max_batch=max(SIZES), reopen=reopen)
             return self.devices
 
         self.pool = DevicePool(make, policy, quiet_seconds=20)
@@ -67,9 +68,9 @@ class Run:
 
 @contextmanager
 def opened(*makers: EngineMaker, on_loss: Literal["fail", "continue"] = "fail", group_size: int = 1, reopen: int = 0,
-           open_seconds: float = 30, busy: tuple[str, ...] = ()) -> Iterator[Run]:
-    """An open pool; whatever happens in it, it closes in time (`busy` are the devices that did not end) and leaves no child."""
-    run, started, children = Run(makers, on_loss, group_size, reopen, open_seconds), time.monotonic(), []
+           open_seconds: float = 30, batch_seconds: float = 30, busy: tuple[str, ...] = ()) -> Iterator[Run]:
+    """An open pool; whatever happens in it, it closes in time and leaves no child. `busy`: the devices that do not end."""
+    run, started, children = Run(makers, on_loss, group_size, reopen, open_seconds, batch_seconds), time.monotonic(), []
     try:
         run.pool.open()
         children += run.children
@@ -77,7 +78,8 @@ def opened(*makers: EngineMaker, on_loss: Literal["fail", "continue"] = "fail", 
     finally:
         children += run.children
         assert tuple(run.pool.close()) == busy and time.monotonic() - started < BOUND_S
-        assert all(map(gone, children)), f"of the children {children}, {[child for child in children if not gone(child)]} are left"
+        left = [child for child in children if not gone(child)]
+        assert not left, f"of the children {children}, {left} are left"
 
 
 def gone(process: int) -> bool:

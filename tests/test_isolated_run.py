@@ -53,7 +53,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def start(folder: Path, *argv: str, how: tuple[str, ...] = ("-m", "harness.offline")) -> subprocess.Popen[str]:
-    command = [sys.executable, *how, "--user-conf", "user.conf", "--output", "run", "--device", "null", "--service-times", "times.toml"]
+    command = [sys.executable, *how, "--user-conf", "user.conf", "--output", "run", "--device", "null",
+               "--service-times", "times.toml"]
     return subprocess.Popen([*command, *argv], cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
@@ -137,7 +138,8 @@ def test_a_child_that_is_killed_fails_the_run_by_name(folder: Path) -> None:
 
 @pytest.mark.parametrize("reopen", [0, 1])
 def test_with_continue_every_sample_is_answered_by_those_that_are_left_or_came_back(folder: Path, reopen: int) -> None:
-    with underway(folder, "--isolation", "process", "--devices", "2", "--on-device-loss", "continue", "--reopen", str(reopen)) as process:
+    with underway(folder, "--isolation", "process", "--devices", "2", "--on-device-loss", "continue",
+                  "--reopen", str(reopen)) as process:
         os.kill(device_children(process.pid)[0], signal.SIGKILL)
         assert ended(process) == (0, [])
     result = run_result.read(folder / "run")
@@ -157,7 +159,8 @@ def test_signals_end_a_supervised_run_and_its_children(folder: Path, number: int
 
 @pytest.mark.parametrize("isolation", ["thread", "process"])
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGKILL, "SIGKILL"), (signal.SIGSEGV, "SIGSEGV")])
-def test_a_harness_that_is_killed_gets_a_failed_result_from_its_supervisor(folder: Path, isolation: str, number: int, name: str) -> None:
+def test_a_harness_that_is_killed_gets_a_failed_result_from_its_supervisor(folder: Path, isolation: str, number: int,
+                                                                          name: str) -> None:
     """SIGSEGV: what a device driver does to the process in thread isolation."""
     with underway(folder, "--isolation", isolation, "--devices", "2", how=("-c", SUPERVISED)) as process:
         harness = descendants(process.pid)[0]
