@@ -15,7 +15,7 @@ ln(100) / (2 (C - q)), S the latency of an idle machine, taken as the run's leas
 Never above what the run completed. A run of 600 s can be VALID a little above it, because it begins with an empty queue:
 AMD's record completed 16.20 of 16.66 scheduled. On simulated queues like SDXL's (64 devices, pairs, 6.86 s, limit 20 s) it
 is 3 to 4 % below the highest rate that holds, and holds; where the limit leaves less than one batch's time to wait it can be
-16 % too high, which is said.
+18 % too high, which is said.
 """
 
 from __future__ import annotations

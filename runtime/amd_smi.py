@@ -1,8 +1,8 @@
 """What `amd-smi` says of the machine: the second source, for a kernel or container whose sysfs does not show the GPUs.
 
 Shapes of its JSON: ROCm/amdsmi, amdsmi_cli (static: a list of GPUs, or since ROCm 7 an object {"gpu_data": [...]}). Of a
-divided GPU only the first partition reports mode, memory and compute units; the others say "N/A"
-(docs/conceptual/partition.md of amdsmi 10.2).
+divided GPU only the first partition reports mode, memory and compute units, the others say "N/A" (amdsmi 10.2,
+docs/conceptual/partition.md). Its compute units are taken as those of a device, its VRAM as that of the whole GPU. sysfs is asked first.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def _entry(gpu: dict[str, Any]) -> Entry:
     split = gpu.get("partition", {})
     compute = _said(split.get("accelerator_partition")) or _said(split.get("compute_partition"))
     memory = _said(split.get("memory_partition")) or "-"
-    asic, numa = gpu.get("asic", {}), _said(gpu.get("numa", {}).get("node"))
+    asic, near = gpu.get("asic", {}), gpu.get("numa", {})
+    numa = _said(near.get("affinity")) or _said(near.get("node"))  # affinity is sysfs' numa_node
     units, device_id = _said(asic.get("num_compute_units")), _said(asic.get("device_id")) or "0"
     return Entry(bdf=str(gpu["bus"]["bdf"]), mode=f"{compute}/{memory}" if compute else None, device_id=int(device_id, 16),
                  compute_units=None if units is None else int(units), numa_node=-1 if numa is None else int(numa),

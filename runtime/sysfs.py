@@ -53,7 +53,7 @@ def cards(root: Path) -> dict[Address, Gpu]:
 
 
 def kfd_nodes(root: Path) -> dict[Address, list[Logical]]:
-    """Logical devices of each GPU in KFD's order, which is HIP's; nodes of CPUs have no SIMDs and are left out."""
+    """Logical devices of each GPU in KFD's order: HIP's, unless ROCR_VISIBLE_DEVICES is set. Nodes of CPUs have no SIMDs."""
     found: dict[Address, list[Logical]] = {}
     for node in sorted((root / "sys/class/kfd/kfd/topology/nodes").glob("[0-9]*"), key=lambda path: int(path.name)):
         properties = _properties(node / "properties")

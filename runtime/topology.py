@@ -34,13 +34,13 @@ def read_machine(root: Path = Path("/"), *, smi: str | None = "amd-smi") -> Part
     gpus, logical = sysfs.cards(root), sysfs.kfd_nodes(root)
     if not logical and smi is not None and (text := amd_smi.static(smi)) is not None:
         return from_amd_smi(text, f"`{smi} {' '.join(amd_smi.STATIC)}`")
+    divided = {address: gpu for address, gpu in gpus.items() if gpu.mode != "-"}
+    if divided:  # an integrated GPU beside Instinct ones does not count
+        gpus, logical = divided, {address: found for address, found in logical.items() if address in divided}
     if not logical:
         raise DeviceError(f"no AMD GPU in {root / 'sys/class/kfd/kfd/topology/nodes'}, and {smi or 'amd-smi'} shows none; "
                           "load the driver "
                           "(sudo modprobe amdgpu), or give the container --device /dev/kfd --device /dev/dri")
-    divided = {address: gpu for address, gpu in gpus.items() if gpu.mode != "-"}
-    if divided:  # an integrated GPU beside Instinct ones does not count
-        gpus, logical = divided, {address: found for address, found in logical.items() if address in divided}
     unknown = Gpu(device_id=0, mode="-", numa_node=-1, vram_bytes=0)
     return _describe({address: gpus.get(address, unknown) for address in sorted({*gpus, *logical})}, logical)
 

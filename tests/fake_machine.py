@@ -141,7 +141,7 @@ def amd_smi_static(machine: FakeMachine) -> str:
                 "gpu": len(rows), "bus": {"bdf": f"0000:{gpu * 16 + 5:02x}:00.{part}"},
                 "asic": {"device_id": machine.device_id, "num_compute_units": units} if said else {"num_compute_units": "N/A"},
                 "vram": {"size": {"value": VRAM >> 20, "unit": "MB"} if said else "N/A"},
-                "numa": {"node": gpu * machine.nodes // machine.gpus if said else "N/A", "affinity": "N/A"},
+                "numa": {"node": 0, "affinity": gpu * machine.nodes // machine.gpus} if said else {"node": "N/A", "affinity": "N/A"},
                 "partition": {"accelerator_partition": compute if said else "N/A", "memory_partition": memory if said else "N/A",
                               "partition_id": part}})
     return json.dumps(rows)

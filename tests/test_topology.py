@@ -106,6 +106,15 @@ def test_an_integrated_gpu_beside_instinct_gpus_does_not_count(machine):
     assert topology.read_machine(machine.root, smi=None).devices == 64
 
 
+def test_instinct_gpus_that_the_compute_driver_does_not_know(machine):
+    shutil.rmtree(machine.root / "sys/class/kfd/kfd/topology/nodes")
+    nodes = machine.root / "sys/class/kfd/kfd/topology/nodes/1"
+    nodes.mkdir(parents=True)
+    (nodes / "properties").write_text(f"simd_count 4\nsimd_per_cu 2\nlocation_id {0xFF00}\ndomain 0\n")
+    with pytest.raises(DeviceError, match="no AMD GPU in"):
+        topology.read_machine(machine.root, smi=None)
+
+
 def test_a_gpu_without_partitions(tmp_path):
     machine = FakeMachine(tmp_path, gpus=1, device_id="0x744c").build("SPX")
     for name in ("current_compute_partition", "current_memory_partition", "available_compute_partition"):
@@ -135,7 +144,10 @@ def test_shapes_of_amd_smi(machine):
     for row in rows:
         row["partition"]["compute_partition"] = row["partition"].pop("accelerator_partition")  # before ROCm 6.4
     assert topology.from_amd_smi(json.dumps(rows), "x") == expected
-    assert expected.devices == 64
+    assert expected.devices == 64 and expected.numa_nodes == (0, 0, 0, 0, 1, 1, 1, 1)
+    for row in rows:
+        row["numa"]["affinity"] = "N/A"
+    assert topology.from_amd_smi(json.dumps(rows), "x").numa_nodes == (0,) * 8
     assert topology.from_amd_smi(json.dumps(rows[:-1]), "x").absent == 1
 
 
