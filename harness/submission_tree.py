@@ -178,7 +178,8 @@ def _write_test(submission: Submission, folder: Path, runs: ScenarioRuns, test: 
     if not verdict.accuracy_pass:
         if not all((run.score / name).is_file() for name in PART_3):
             raise RunError(f"{run.folder} answers other images than the accuracy run: {verdict.files['verify_accuracy.txt'].strip()[-200:]}; "
-                           f"run both with --deterministic-batch, or give TEST01's part III: {', '.join(PART_3)} in {run.score}")
+                           f"run both with --deterministic-batch, or compare scores (part III): python -m eval.part_3 --accuracy "
+                           f"{runs.runs['accuracy'].folder} --test {run.folder}")
         _copy(run.score, folder / "accuracy", PART_3)
 
 

@@ -242,7 +242,7 @@ def test_test01_that_differs_needs_part_3(tmp_path: Path, monkeypatch: pytest.Mo
         return replace(verdict, files=files, accuracy_pass=verdict.accuracy_pass and False)
     monkeypatch.setattr(compliance, "judge", differs)
     runs = linked(tmp_path)
-    with pytest.raises(RunError, match="run both with --deterministic-batch, or give TEST01's part III"):
+    with pytest.raises(RunError, match="run both with --deterministic-batch, or compare scores .part III.: python -m eval.part_3"):
         submission_tree.build(closed_fixture.submission(tmp_path, runs), fixture=True)
     for scenario in ("offline", "server"):
         folder = runs / f"{scenario}-TEST01/score"
