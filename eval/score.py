@@ -28,6 +28,7 @@ from eval.pixels import Repeats
 from eval.scores import NAME, MetricScore, Scores
 from harness.run_result import LOADGEN, SCORE
 from ireeperf import document
+from ireeperf.bounds import SDXL_MLPERF
 from ireeperf.errors import ConfigError, ScoreError, exit_code
 from ireeperf.samples import SampleSet
 
@@ -59,8 +60,8 @@ class Features:
 
 
 def shown_indices(sample_set: SampleSet) -> tuple[int, ...]:
-    """Sample indices of the ten pictures: MLPerf's for its captions, otherwise ten spread evenly over the set."""
-    if gate.is_coco(sample_set):
+    """Sample indices of the ten pictures: MLPerf's for a set of its size, otherwise ten spread evenly over the set."""
+    if len(sample_set) == SDXL_MLPERF.samples:
         return MLPERF_IMAGES
     count = min(10, len(sample_set))
     return tuple(index * len(sample_set) // count for index in range(count))

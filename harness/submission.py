@@ -5,7 +5,7 @@
     python -m harness.submission --check TREE --checker PATH
 
 Building ends with our pre-flight, and with MLCommons' checker where --checker names it. Exit code 0: nothing found; 1: findings,
-one a line; 2: the tree was not built. Runs that failed, are invalid, or were answered by null devices are refused.
+one a line; 2: the tree was not built. Runs that failed or are invalid are refused, and without --rehearsal those of null devices.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def parse(argv: Sequence[str] | None = None) -> SubmissionSettings:
     add("--calibration", type=Path, metavar="FILE.md", help="how a quantized build was calibrated")
     add("--measurement", action="append", default=[], metavar="KEY=VALUE", help="a key of the measurements file that the build does not say")
     add("--checker", type=Path, help="MLCommons' submission_checker.py, or the checkout: judges the tree after our pre-flight")
-    add("--rehearsal", action="store_true", help="check: accept null devices and small pictures, which are no submission")
+    add("--rehearsal", action="store_true", help="accept null devices (open division only) and small pictures, which are no submission")
     given = vars(parser.parse_args(argv))
     pairs = [entry.partition("=") for entry in given["measurement"]]
     if wrong := [key for key, equals, _ in pairs if not equals]:
@@ -105,7 +105,7 @@ def main() -> int:
     """0: accepted; 1: findings, or refused by MLCommons' checker."""
     settings = parse()
     print(f"harness.submission: {json.dumps(document.to_dict(settings))}", flush=True)
-    tree = settings.check if settings.check is not None else submission_tree.build(settings.submission())
+    tree = settings.check if settings.check is not None else submission_tree.build(settings.submission(), null_runs=settings.rehearsal)
     findings = submission_check.check(tree, rehearsal=settings.rehearsal)
     official = submission_official.run(settings.checker, tree) if settings.checker else None
     return report(tree, findings, official)
