@@ -74,8 +74,8 @@ def highest_qps(figures: Mapping[str, Any]) -> float | None:
 
 def advise(figures: Mapping[str, Any], context: Context) -> tuple[str, ...]:
     """What to change, one line each; empty for a run that LoadGen calls VALID and logged no error in."""
-    lines = ["LoadGen logged an error, which voids a run whatever its figures: "
-             f"{error}" for error in figures.get("errors", ())]
+    void = "LoadGen logged an error, which voids a run whatever its figures"
+    lines = [f"{void}: {error}" for error in figures.get("errors", ())]
     if figures.get("result_validity") == "VALID":
         return tuple(lines)
     if figures.get("result_perf_constraints_met") is False:
@@ -86,8 +86,7 @@ def advise(figures: Mapping[str, Any], context: Context) -> tuple[str, ...]:
         lines += _duration(figures, context)
     if figures.get("result_min_queries_met") is False:
         lines.append(f"fewer queries than min_query_count {figures.get('effective_min_query_count', '')}: the run ended "
-                     "early; take "
-                     f"max_duration and max_query_count out of {context.user_conf}, and run again")
+                     f"early; take max_duration and max_query_count out of {context.user_conf}, and run again")
     return tuple(lines)
 
 
@@ -109,8 +108,7 @@ def _latency(figures: Mapping[str, Any], context: Context) -> list[str]:
              f"what it completed and its least latency, {least:.2f} s; see harness/advice.py); {ADVICE_OF_AMD}"]
     if limit < 2 * least:
         lines.append(f"rough, because the limit leaves less than one batch's {least:.2f} s to wait: if that run is "
-                     "INVALID too, ask again "
-                     "with its figures, or compile a smaller batch size")
+                     "INVALID too, ask again with its figures, or compile a smaller batch size")
     return lines + _again(context, {"target_qps": f"{target:g}"})
 
 
@@ -151,8 +149,7 @@ def _duration(figures: Mapping[str, Any], context: Context) -> list[str]:
     least_s = float(figures.get("effective_min_duration_ms", 0)) / 1e3
     if context.scenario != "Offline":
         return [f"the run was shorter than min_duration {least_s:g} s: it ended early; take max_duration and "
-                "max_query_count out of "
-                f"{context.user_conf}, and run again"]
+                f"max_query_count out of {context.user_conf}, and run again"]
     rate, asked = float(figures.get("result_samples_per_second", 0)), float(figures.get("effective_target_qps", 0))
     took = float(figures.get("result_max_latency_ns", 0)) / 1e9
     return [f"the query was drawn in {took:.1f} s, min_duration is {least_s:g} s: target_qps {asked:g} is below the "
@@ -186,8 +183,7 @@ def slow_quantization(hours: float, compute_mode: str) -> tuple[str, ...]:
     weights = "or skip it: AMD's quantized weights are public, amd-shark/sdxl-quant-models on Hugging Face"
     if compute_mode != "SPX":
         return (f"quantization takes {hours:.1f} hours on a device of mode {compute_mode}: calibrate on whole GPUs, sudo "
-                "amd-smi set --gpu all "
-                "--compute-partition SPX, and back to CPX for the runs", weights)
+                "amd-smi set --gpu all --compute-partition SPX, and back to CPX for the runs", weights)
     return (f"quantization takes {hours:.1f} hours in SPX; AMD names {QUANTIZATION_HOURS:g}: is it running on the "
             "CPU?", weights)
 

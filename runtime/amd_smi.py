@@ -52,8 +52,7 @@ def parse(text: str, where: str) -> list[Entry]:
         return [_entry(gpu) for gpu in listed]
     except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DeviceError(f"{where} printed something else than a list of GPUs ({type(error).__name__}: {error}); amd-smi "
-                          "of ROCm 6.4 or "
-                          "newer is needed") from error
+                          "of ROCm 6.4 or newer is needed") from error
 
 
 def _entry(gpu: dict[str, Any]) -> Entry:

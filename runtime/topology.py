@@ -91,10 +91,11 @@ def _only(what: str, values: set[Value], remedy: str) -> Value:
     return values.pop()
 
 
-def check_mode(machine: Partition, wanted: Partition, root: Path = Path("/")) -> None:
+def check_mode(machine: Partition, wanted: Partition, root: Path = Path("/"), *, every_gpu: bool = True) -> None:
     """DeviceError when `machine` is not what a manifest was built for, with the command that makes it so.
 
-    Order of causes: the mode, then devices that do not show, then a smaller machine.
+    Order of causes: the mode, then devices that do not show, then a smaller machine. `every_gpu` False: fewer GPUs are what
+    the user wants (a machine described in a file).
     """
     if wanted.mode not in ("-", machine.mode):
         offered = sysfs.available_modes(root)
@@ -104,17 +105,15 @@ def check_mode(machine: Partition, wanted: Partition, root: Path = Path("/")) ->
                           f"{' and then '.join(mode_commands(machine, wanted))}")
     if machine.absent:
         raise DeviceError("; ".join(absence(machine, sysfs.foreign_drm_nodes(root))))
-    if machine.devices < wanted.devices:
+    if every_gpu and machine.devices < wanted.devices:
         raise DeviceError(f"the machine shows {machine.devices} devices on {machine.gpus} GPUs, {wanted.name} has "
-                          f"{wanted.devices} on "
-                          f"{wanted.gpus}; see `sudo dmesg | grep amdgpu` for a GPU that failed, or describe what there "
-                          "is in a file "
-                          "(python -m runtime.topology --output machine.json, then --partition machine.json)")
+                          f"{wanted.devices} on {wanted.gpus}; see `sudo dmesg | grep amdgpu` for a GPU that failed, or "
+                          "describe what there is in a file (python -m runtime.topology --output machine.json, then "
+                          "--partition machine.json)")
     if machine.compute_units < wanted.compute_units or machine.memory_bytes < wanted.memory_bytes:
         raise DeviceError(f"a device of the machine has {machine.compute_units} compute units and "
-                          f"{machine.memory_bytes / 1e9:.0f} GB, "
-                          f"one of {wanted.name} {wanted.compute_units} and {wanted.memory_bytes / 1e9:.0f} GB; compile "
-                          "for this machine")
+                          f"{machine.memory_bytes / 1e9:.0f} GB, one of {wanted.name} {wanted.compute_units} and "
+                          f"{wanted.memory_bytes / 1e9:.0f} GB; compile for this machine")
 
 
 def mode_commands(machine: Partition, wanted: Partition) -> list[str]:
@@ -135,8 +134,7 @@ def absence(machine: Partition, others: Sequence[str]) -> tuple[str, ...]:
     total = machine.gpus * machine.devices_per_gpu
     found = f"{machine.devices} of {total} devices show in {machine.mode}"
     blacklist = ("echo 'blacklist ast' | sudo tee /etc/modprobe.d/blacklist-ast.conf && sudo update-initramfs -u -k "
-                 "$(uname -r) && "
-                 "sudo reboot")
+                 "$(uname -r) && sudo reboot")
     if others:
         return (found, f"{', '.join(others)} holds a DRM node, and the kernel may have only 64 for all drivers: blacklist "
                        "its driver "
@@ -183,8 +181,7 @@ def main() -> int:
     machine = read_machine(arguments.root)
     others = sysfs.foreign_drm_nodes(arguments.root)
     print(f"{machine.name}: {machine.devices} devices on {machine.gpus} GPUs, NUMA nodes "
-          f"{machine.numa_nodes or 'not known'}, DRM nodes of "
-          f"other drivers: {', '.join(others) or 'none'}")
+          f"{machine.numa_nodes or 'not known'}, DRM nodes of other drivers: {', '.join(others) or 'none'}")
     if machine.absent:
         print("; ".join(absence(machine, others)))
     if arguments.output is not None:

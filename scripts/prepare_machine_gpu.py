@@ -20,8 +20,7 @@ from scripts.prepare_machine_host import PrepareError, run
 DEVICES = {"SPX": 1, "DPX": 2, "TPX": 3, "QPX": 4, "CPX": 8}  # per GPU with 8 XCDs: MI300X, MI325X, MI350X, MI355X
 AUTO = 0  # a clock: the driver's own choice
 BLACKLIST = ("echo 'blacklist ast' | sudo tee /etc/modprobe.d/blacklist-ast.conf && sudo update-initramfs -u -k $(uname "
-             "-r) && "
-             "sudo reboot")
+             "-r) && sudo reboot")
 SET = ("set", "--gpu", "all")
 WORDS = {
     "amd-smi": {"memory": (*SET, "--memory-partition"), "compute": (*SET, "--compute-partition"),
@@ -122,8 +121,7 @@ def do(step: Step, root: Path) -> str:
     unseen = step.what == "clock" and step.value != str(AUTO) and now.clock == -1  # not every driver shows the clock
     if found != step.value and not unseen:
         raise PrepareError(f"the GPUs' {step.what} is {found} after `{step}`, {step.value} is wanted; end what uses the "
-                           "GPUs "
-                           "(sudo fuser -v /dev/kfd) and run this again")
+                           "GPUs (sudo fuser -v /dev/kfd) and run this again")
     return str(step)
 
 
@@ -152,8 +150,7 @@ def few_devices(root: Path) -> str:
     if others:
         return f"{', '.join(others)} holds one of the kernel's 64 DRM nodes: {BLACKLIST}"
     return ("driver and ROCm differ in version (cat /sys/module/amdgpu/version; amd-smi version): install one release's "
-            "pair and "
-            f"reboot; or a VGA driver holds a DRM node (ls /sys/class/drm): {BLACKLIST}")
+            f"pair and reboot; or a VGA driver holds a DRM node (ls /sys/class/drm): {BLACKLIST}")
 
 
 def smi() -> str:

@@ -85,6 +85,7 @@ def test_a_gpu_that_fell_off_and_a_smaller_gpu(tmp_path):
     seven = topology.read_machine(FakeMachine(tmp_path / "a", gpus=7).build("CPX").root, smi=None)
     with pytest.raises(DeviceError, match=r"shows 56 devices on 7 GPUs, mi325x-cpx has 64 on 8; see `sudo dmesg"):
         topology.check_mode(seven, PRESETS["mi325x-cpx"], tmp_path)
+    topology.check_mode(seven, PRESETS["mi325x-cpx"], tmp_path, every_gpu=False)
     other = dataclasses.replace(PRESETS["mi325x-cpx"], name="mi300x-cpx", memory_bytes=24 * 10**9)
     with pytest.raises(DeviceError, match=r"38 compute units and 24 GB, one of mi325x-cpx 38 and 32 GB; compile for this "
                                           r"machine"):
