@@ -1,4 +1,4 @@
-"""Real LoadGen runs with `--isolation process`, and supervised ones: each fault from outside ends as it should, in time."""
+"""Real LoadGen runs with `--isolation process`, under their supervisor: each fault from outside ends as it should, in time."""
 
 from __future__ import annotations
 
@@ -31,16 +31,7 @@ sdxl-nano.Server.target_latency = 5000
 sdxl-nano.Server.target_latency_percentile = 90
 """
 TIMES = 'schema_version = 1\ndevice = "null"\nevidence = "assumed"\nsource = "test"\n[seconds]\n2 = 0.02\n4 = 0.02\n'
-SUPERVISED = """
-from harness.supervisor import supervised
-
-def main():
-    from harness.scenario import run
-    from harness.settings import parse
-    return run(parse("Offline"), "Offline")
-
-raise SystemExit(supervised(main))
-"""
+FREE_THREADED = ROOT / ".venv-3.13t" / "bin" / "python"
 
 
 @pytest.fixture
@@ -52,17 +43,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(folder: Path, *argv: str, how: tuple[str, ...] = ("-m", "harness.offline")) -> subprocess.Popen[str]:
-    command = [sys.executable, *how, "--user-conf", "user.conf", "--output", "run", "--device", "null",
+def start(folder: Path, *argv: str, scenario: str = "offline", python: str = sys.executable) -> subprocess.Popen[str]:
+    command = [python, "-m", f"harness.{scenario}", "--user-conf", "user.conf", "--output", "run", "--device", "null",
                "--service-times", "times.toml"]
-    return subprocess.Popen([*command, *argv], cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen([*command, *argv], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            env=os.environ | {"PYTHONPATH": str(ROOT)} | ({} if python == sys.executable else {"PYTHON_GIL": "0"}))
 
 
 @contextmanager
-def underway(folder: Path, *argv: str, how: tuple[str, ...] = ("-m", "harness.offline")) -> Iterator[subprocess.Popen[str]]:
+def underway(folder: Path, *argv: str, scenario: str = "offline") -> Iterator[subprocess.Popen[str]]:
     """A run whose first query is out; it ends with the test, and leaves no process."""
-    process = start(folder, *argv, how=how)
+    process = start(folder, *argv, scenario=scenario)
     assert process.stderr is not None
     try:
         assert any("warm-up batch" in line for line in process.stderr), process.stdout
@@ -104,7 +95,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
 @pytest.mark.parametrize("scenario", ["offline", "server"])
 def test_a_performance_run_in_groups_of_two_is_valid(folder: Path, scenario: str) -> None:
     argv = ("--isolation", "process", "--devices", "4", "--group-size", "2")
-    with underway(folder, *argv, how=("-m", f"harness.{scenario}")) as process:
+    with underway(folder, *argv, scenario=scenario) as process:
         children = device_children(process.pid)
         assert len(children) == 2
         assert not any("loadgen" in Path(f"/proc/{child}/maps").read_text() for child in children)
@@ -151,7 +142,7 @@ def test_with_continue_every_sample_is_answered_by_those_that_are_left_or_came_b
 @pytest.mark.parametrize(("number", "code", "cause"), [(signal.SIGINT, 130, "interrupted (Ctrl-C)"),
                                                         (signal.SIGTERM, 2, "RunError: terminated (SIGTERM)")])
 def test_signals_end_a_supervised_run_and_its_children(folder: Path, number: int, code: int, cause: str) -> None:
-    with underway(folder, "--isolation", "process", "--devices", "2", how=("-c", SUPERVISED)) as process:
+    with underway(folder, "--isolation", "process", "--devices", "2") as process:
         process.send_signal(number)
         assert ended(process)[0] == code
     assert run_result.read(folder / "run").cause == cause
@@ -162,7 +153,7 @@ def test_signals_end_a_supervised_run_and_its_children(folder: Path, number: int
 def test_a_harness_that_is_killed_gets_a_failed_result_from_its_supervisor(folder: Path, isolation: str, number: int,
                                                                           name: str) -> None:
     """SIGSEGV: what a device driver does to the process in thread isolation."""
-    with underway(folder, "--isolation", isolation, "--devices", "2", how=("-c", SUPERVISED)) as process:
+    with underway(folder, "--isolation", isolation, "--devices", "2") as process:
         harness = descendants(process.pid)[0]
         os.kill(harness, number)
         code, errors = ended(process)
@@ -170,3 +161,14 @@ def test_a_harness_that_is_killed_gets_a_failed_result_from_its_supervisor(folde
     result = run_result.read(folder / "run")
     assert result.status == "failed" and str(result.cause).startswith(f"the run's process was killed by {name}")
     assert result.devices == ("null://0", "null://1") and result.timing.cpu > 0
+
+
+def test_it_is_valid_without_the_gil(folder: Path) -> None:
+    if not FREE_THREADED.exists():
+        if os.environ.get("IREEPERF_REQUIRE_313T"):
+            pytest.fail(f"{FREE_THREADED} does not exist; run ./scripts/setup_free_threaded")
+        pytest.skip(".venv-3.13t does not exist; make it with ./scripts/setup_free_threaded")
+    process = start(folder, "--isolation", "process", "--devices", "4", "--group-size", "2", python=str(FREE_THREADED))
+    assert ended(process) == (0, [])
+    result = run_result.read(folder / "run")
+    assert (result.status, result.isolation) == ("valid", "process") and not result.interpreter.gil_enabled
