@@ -88,17 +88,16 @@ untruncated logs: documentation/evidence/.
 
 
 def source_commit() -> str:
-    """The checkout's commit, marked when files differ from it; an installed wheel has none."""
+    """The checkout's commit, marked when files differ from it; why it is not known where there is no checkout or no git."""
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return "not known (installed from a wheel)"
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise ConfigError(f"git {' '.join(arguments)} failed in {root}: {done.stderr.strip()}")
-        return done.stdout.strip()
-    changed = git("status", "--porcelain", "--untracked-files=no")
-    return git("rev-parse", "HEAD") + (" with uncommitted changes" if changed else "")
+    try:
+        head, changes = (subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout.strip()
+                         for arguments in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no")))
+    except (OSError, subprocess.CalledProcessError) as error:
+        return f"not known ({getattr(error, 'stderr', None) or error})"
+    return head + (" with uncommitted changes" if changes else "")
 
 
 def write_json(path: Path, value: object) -> None:

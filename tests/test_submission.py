@@ -21,6 +21,7 @@ from tests.closed_fixture import IMPLEMENTATION, SUBMITTER, SYSTEM
 from tests.record_closed_fixture import SAMPLES
 
 ROOT = Path(__file__).resolve().parents[1]
+JUDGE = compliance.judge
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +56,19 @@ def test_the_fixture_is_accepted_by_mlcommons_checker() -> None:
     assert mlcommons.FILES is not None
     verdict = submission_official.run(mlcommons.FILES, closed_fixture.shared()[0])
     assert verdict.accepted and verdict.summary == "submission looks OK" and verdict.errors == ()
+
+
+@mlcommons.needed
+def test_the_tree_built_with_mlcommons_scripts_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compliance, "judge", JUDGE)
+    recorded, runs = closed_fixture.shared()
+    tree = submission_tree.build(closed_fixture.submission(tmp_path, runs, mlcommons=mlcommons.FILES), fixture=True)
+    assert submission_check.check(tree, rehearsal=True) == ()
+    names = {path.relative_to(recorded) for path in recorded.rglob("*") if path.is_file()}
+    assert names == {path.relative_to(tree) for path in tree.rglob("*") if path.is_file()}
+    names = {name for name in names if "code" not in name.parts}  # which names the checkout's commit
+    differ = {name.name for name in names if (tree / name).read_bytes() != (recorded / name).read_bytes()}
+    assert differ <= {"verify_performance.txt"}  # which holds the time of day
 
 
 def test_no_command_takes_the_fixture_for_a_submission() -> None:

@@ -40,5 +40,12 @@ def test_mlcommons_checker_refuses_it(mutation: Mutation, tmp_path: Path) -> Non
     assert not official(mutation, tmp_path)
 
 
+def test_the_table_in_the_document_is_this_one() -> None:
+    content = (Path(__file__).resolve().parents[1] / "docs/SUBMISSION.md").read_text()
+    rows = [line for line in content.splitlines() if line.startswith("| ") and line.endswith("` |") and "python -m" not in line]
+    assert rows == [f"| {mutation.name} | `{mutation.code}` |" for mutation in ESCAPES]
+    assert f"Another {len(CAUGHT)} are found by both: {'; '.join(mutation.name for mutation in CAUGHT)}." in " ".join(content.split())
+
+
 def test_there_are_enough() -> None:
     assert len(MUTATIONS) >= 30 and len(ESCAPES) >= 6 and len({mutation.name for mutation in MUTATIONS}) == len(MUTATIONS)
