@@ -36,7 +36,7 @@ from runtime.partition import Partition
 BEHIND = 0.98  # completed / scheduled below this: a backlog grew. A run that keeps up differs by its last queries only
 NEEDED_QUERIES = 459  # early stopping, p99 at 99 % confidence: queries when none is late (0.99 ** 459 < 0.01)
 QUANTIZATION_HOURS = 2.0  # AMD's figure for its quantization on GPUs
-ADVICE_OF_AMD = "AMD's advice for its 8x MI325X, where 16.5 is its target, is 16.2"
+ADVICE_OF_AMD = "AMD's advice for its 8 x MI325X, where its target is 16.5: 16.2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,7 @@ class Context:
     model: str = "*"  # LoadGen's model key
     user_conf: str = "user.conf"
     command: tuple[str, ...] = ()  # of the run
+    batch_s: float | None = None  # seconds of its slowest batch, where they are known
 
 
 def highest_qps(figures: Mapping[str, Any]) -> float | None:
@@ -99,16 +100,18 @@ def _latency(figures: Mapping[str, Any], context: Context) -> list[str]:
         return [f"{said}: on an idle machine a sample takes {least:.2f} s already, which leaves no room to wait at any QPS; "
                 "compile a smaller batch size, or set the partition mode with fewer, larger devices (SPX)"]
     completed = float(figures["result_completed_samples_per_sec"])
-    asked = float(figures.get("effective_target_qps", figures.get("result_scheduled_samples_per_sec", completed)))
-    fell_behind = completed < BEHIND * float(figures.get("result_scheduled_samples_per_sec", asked))
-    how = f"the machine fell behind: it completed {completed:.2f} samples/s of {asked:g} asked" if fell_behind else \
+    scheduled = float(figures.get("result_scheduled_samples_per_sec", figures.get("effective_target_qps", completed)))
+    how = f"the machine fell behind: it completed {completed:.2f} of {scheduled:.2f} samples/s that arrived" \
+        if completed < BEHIND * scheduled else \
         f"the machine kept up with {completed:.2f} samples/s, but the queue's tail was late"
     target = math.floor(qps * 100) / 100
-    lines = [f"{said}; {how}", f"the highest QPS this run could have held is about {target:g} (an estimate from "
-             f"what it completed and its least latency, {least:.2f} s; see harness/advice.py); {ADVICE_OF_AMD}"]
-    if limit < 2 * least:
-        lines.append(f"rough, because the limit leaves less than one batch's {least:.2f} s to wait: if that run is "
-                     "INVALID too, ask again with its figures, or compile a smaller batch size")
+    lines = [f"{said}; {how}", f"the highest QPS this run could have held is about {target:g} (an estimate from what it "
+             f"completed and its least latency, {least:.2f} s; see harness/advice.py)"]
+    if context.model == "stable-diffusion-xl":
+        lines.append(ADVICE_OF_AMD)
+    if limit - least < (context.batch_s or least):
+        lines.append("a rough estimate, because the limit leaves less than one batch's time to wait: if that run is "
+                     "INVALID too, ask again with its figures, or compile smaller batch sizes")
     return lines + _again(context, {"target_qps": f"{target:g}"})
 
 
@@ -202,7 +205,9 @@ def of_run(folder: Path) -> tuple[str, ...]:
     # LoadGen prefers a line of the model's own key to one of "*"
     model = next((key[0] for key in keys if key[1:] == [result.scenario] and key[0] != "*"), "*")
     command = (".venv/bin/python", "-m", f"harness.{result.scenario.lower()}", *map(str, argv[1:]))
-    context = Context(scenario=result.scenario, model=model, user_conf=str(conf), command=command)
+    slowest = max((batch.completed_ns - batch.started_ns for batch in run_result.read_timeline(folder).batches), default=0)
+    context = Context(scenario=result.scenario, model=model, user_conf=str(conf), command=command,
+                      batch_s=slowest / 1e9 or None)
     return (*advise(result.loadgen, context), *lost)
 
 

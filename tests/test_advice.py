@@ -14,6 +14,7 @@ import pytest
 
 from harness import advice, run_result, summary_log
 from harness.advice import Context
+from harness.run_result import Timeline
 from ireeperf import document
 from ireeperf.errors import ConfigError
 from runtime import topology
@@ -85,7 +86,10 @@ def test_a_limit_that_an_idle_machine_misses_has_no_qps():
 
 def test_a_limit_with_little_room_is_called_rough():
     run = queue(25, 1, **SDXL) | {"effective_target_latency_ns": 9e9, "result_validity": "INVALID", "result_perf_constraints_met": False}
-    assert any(line.startswith("rough, because") for line in advice.advise(run, Context(scenario="Server")))
+    assert any(line.startswith("a rough estimate") for line in advice.advise(run, Context(scenario="Server")))
+    roomy = run | {"effective_target_latency_ns": 20e9}
+    assert not any(line.startswith("a rough estimate") for line in advice.advise(roomy, Context(scenario="Server")))
+    assert any(line.startswith("a rough estimate") for line in advice.advise(roomy, Context(scenario="Server", batch_s=14.0)))
 
 
 def test_amd_s_machine_a_little_slower():
@@ -94,9 +98,10 @@ def test_amd_s_machine_a_little_slower():
                            "result_99.00_percentile_latency_ns": int(21.4e9)}
     lines = advice.advise(slower, Context(scenario="Server", model="stable-diffusion-xl", user_conf="runs/r/user.conf", command=(
         ".venv/bin/python", "-m", "harness.server", "--preset", "mi325x_cpx", "--user-conf", "old.conf", "--output", "runs/r")))
-    assert lines[0] == "p99 latency is 21.40 s, the limit 20 s; the machine fell behind: it completed 16.10 samples/s of 16.5 asked"
-    assert lines[1].startswith("the highest QPS this run could have held is about 15.92 (") and "is 16.2" in lines[1]
-    assert lines[2] == ("run again: { cat runs/r/user.conf; printf 'stable-diffusion-xl.Server.target_qps = 15.92\\n'; } > "
+    assert lines[0] == "p99 latency is 21.40 s, the limit 20 s; the machine fell behind: it completed 16.10 of 16.66 samples/s that arrived"
+    assert lines[1].startswith("the highest QPS this run could have held is about 15.92 (")
+    assert lines[2] == "AMD's advice for its 8 x MI325X, where its target is 16.5: 16.2"
+    assert lines[3] == ("run again: { cat runs/r/user.conf; printf 'stable-diffusion-xl.Server.target_qps = 15.92\\n'; } > "
                         "user_target_qps_15.92.conf && .venv/bin/python -m harness.server --preset mi325x_cpx --user-conf "
                         "user_target_qps_15.92.conf")
 
@@ -170,6 +175,7 @@ def test_a_run_folder(tmp_path):
     result = dataclasses.replace(RESULT, scenario="Server", status="invalid", loadgen=loadgen, lost={"null://3": "TimeoutError: late"}, plan=None)
     document.write(result, tmp_path / run_result.NAME)
     document.write({"command": ["x/harness/server.py", "--device", "null", "--output", str(tmp_path)]}, tmp_path / run_result.SETTINGS)
+    document.write(Timeline(batches=()), tmp_path / run_result.TIMELINE)
     (tmp_path / "user.conf").write_text("# limits\n*.Server.min_duration = 1\nsdxl-nano.Server.target_qps = 60\n")
     *lines, lost = advice.of_run(tmp_path)
     assert "-m harness.server --device null --user-conf user_target_qps_" in lines[-1] and "sdxl-nano.Server.target_qps = " in lines[-1]
