@@ -11,6 +11,7 @@ which reuses the slot of N, is submitted after LoadGen has copied N.
 
 from __future__ import annotations
 
+import mmap
 import pickle
 from collections.abc import Iterable, Mapping
 
@@ -61,18 +62,18 @@ def process_devices(makers: Mapping[str, EngineMaker], post: Post, *, group_size
     """
     if group_size < 1:
         raise ConfigError(f"--group-size is {group_size}; at least one device in a process")
-    uris = list(makers)
-    recipes, regions, offset = [], [], 0
-    for members in (uris[first:first + group_size] for first in range(0, len(uris), group_size)):
-        starts = {uri: start for uri, start in (on_start or {}).items() if uri in members}
-        recipes.append(pickle.dumps(Recipe(makers={uri: makers[uri] for uri in members}, on_start=starts)))
-        regions.append(Region(offset=offset, devices=tuple(members), max_batch=max_batch, image_shape=image_shape,
-                              recipe_bytes=len(recipes[-1])))
-        offset += regions[-1].bytes
-    children = Children(offset, len(regions))
+    uris, recipe = list(makers), pickle.dumps(Recipe(makers=dict(makers), on_start=dict(on_start or {})))
+    groups = [tuple(uris[first:first + group_size]) for first in range(0, len(uris), group_size)]
+    regions: list[Region] = []
+    end = -(-len(recipe) // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY  # of what is laid out in the shared file
+    for members in groups:
+        regions.append(Region(offset=end, devices=members, max_batch=max_batch, image_shape=image_shape, recipe_offset=0,
+                              recipe_bytes=len(recipe)))
+        end += regions[-1].bytes
+    children = Children(end, len(groups))
+    children.memory[:len(recipe)] = recipe
     devices: dict[str, ProcessDevice] = {}
-    for recipe, region in zip(recipes, regions, strict=True):
-        children.memory[region.recipe(region.offset)] = recipe
+    for region in regions:
         group = Group([Member(uri=uri, slots=region.slots(children.memory, number, region.offset), reopen=reopen)
                        for number, uri in enumerate(region.devices)], region, children, post)
         devices |= {member.uri: ProcessDevice(member, group) for member in group.members.values()}

@@ -77,6 +77,17 @@ class FaultyEngine:
         return True
 
 
+class UnreadableMaker:
+    """Can be pickled, and raises when a child reads it."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return misbehave, ("raise",)
+
+    def __call__(self) -> FaultyEngine:
+        """Never reached in a child."""
+        return FaultyEngine()
+
+
 def misbehave(how: How) -> None:
     """Do it. "shape" and "count" are the caller's to do."""
     if how == "raise":

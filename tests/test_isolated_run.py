@@ -44,9 +44,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def start(folder: Path, *argv: str, scenario: str = "offline", python: str = sys.executable) -> subprocess.Popen[str]:
-    command = [python, "-m", f"harness.{scenario}", "--user-conf", "user.conf", "--output", "run", "--device", "null",
-               "--service-times", "times.toml"]
-    return subprocess.Popen([*command, *argv], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    device = () if "--device" in argv else ("--device", "null", "--service-times", "times.toml")
+    command = [python, "-m", f"harness.{scenario}", "--user-conf", "user.conf", "--output", "run", *device, *argv]
+    return subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             env=os.environ | {"PYTHONPATH": str(ROOT)} | ({} if python == sys.executable else {"PYTHON_GIL": "0"}))
 
 
@@ -116,6 +116,18 @@ def test_every_image_reaches_the_accuracy_log_through_shared_memory(folder: Path
     assert sorted(entry["qsl_idx"] for entry in log) == list(range(40))
     for entry in log:
         assert bytes.fromhex(entry["data"]) == tags([entry["qsl_idx"]], (16, 16, 3)).tobytes()
+
+
+def test_real_devices_in_children_draw_the_same_images(folder: Path) -> None:
+    process = start(folder, "--device", "iree", "--manifest", str(tiny_build.shared()), "--isolation", "process", "--devices", "2",
+                    "--mode", "accuracy")
+    assert ended(process) == (0, [])
+    log = json.loads((folder / "run" / LOADGEN / "mlperf_log_accuracy.json").read_text())
+    assert sorted(entry["qsl_idx"] for entry in log) == list(range(40))
+    for entry in log:
+        assert bytes.fromhex(entry["data"]) == bytes(tiny_build.expected([entry["qsl_idx"]])) * 16 * 16 * 3
+    timing = run_result.read(folder / "run").timing
+    assert 0 < timing.host < timing.cpu  # executables' CPU time in the children is told from the rest
 
 
 def test_a_child_that_is_killed_fails_the_run_by_name(folder: Path) -> None:

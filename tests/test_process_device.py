@@ -16,7 +16,7 @@ import pytest
 from ireeperf.errors import ConfigError, DeviceError
 from runtime.policy import Respond
 from runtime.process_device import children_cpu_seconds, process_devices
-from tests.faulty_engine import EXIT_CODE, SHAPE, How, maker
+from tests.faulty_engine import EXIT_CODE, SHAPE, How, UnreadableMaker, maker
 from tests.process_run import BOUND_S, gone, once, opened, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -153,6 +153,17 @@ def test_64_devices_in_8_groups_survive_the_loss_of_one_group() -> None:
         assert set(run.policy.lost) == {f"test://{i}" for i in range(24, 32)}
 
 
+def test_a_child_that_cannot_read_what_to_make_says_so() -> None:
+    with pytest.raises(DeviceError, match="^test://0 failed: RuntimeError: INTERNAL"), opened(UnreadableMaker()):
+        pass
+
+
+def test_no_process_is_a_failure_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(DeviceError, match="^test://0 failed: no process could be started for it: No such file"), opened(maker()):
+        pass
+
+
 def test_a_group_of_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="--group-size is 0; at least one device in a process"):
         process_devices({"test://0": maker()}, lambda _: None, group_size=0, image_shape=SHAPE, max_batch=4)
@@ -189,6 +200,22 @@ with opened(good, maker("segfault", "batch", at=2, seconds=0.01), good, on_loss=
 """
 
 
+PRINTS = """
+from functools import partial
+from runtime.batch import Ready
+from runtime.process_device import process_devices
+from tests.faulty_engine import SHAPE, maker
+import queue
+events = queue.SimpleQueue()
+devices = process_devices({"test://0": maker(), "test://1": maker()}, events.put, group_size=2, image_shape=SHAPE, max_batch=4,
+                          on_start={"test://0": partial(print, "bound in its thread")})
+devices["test://0"].start()
+assert {events.get(timeout=60).device for _ in range(2)} == {"test://0", "test://1"}
+print("the JSON line")
+assert all([device.stop(10) for device in devices.values()])
+"""
+
+
 def program(python: str, text: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen([python, "-W", "error", "-c", text], cwd=ROOT,
                             env=os.environ | {"PYTHONPATH": str(ROOT)} | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -202,6 +229,12 @@ def test_children_end_with_a_parent_that_is_killed() -> None:
         assert len(children) == 2 and not any(map(gone, children)), parent.stderr.read()
         parent.kill()
     wait_until(lambda: all(map(gone, children)))
+
+
+def test_what_a_child_prints_does_not_reach_the_stdout_of_the_run() -> None:
+    with program(sys.executable, PRINTS) as done:
+        out, errors = done.communicate(timeout=BOUND_S)
+    assert (done.returncode, out, errors) == (0, "the JSON line\n", "bound in its thread\n")
 
 
 def test_it_works_without_the_gil() -> None:
