@@ -122,8 +122,9 @@ class RunRecord:
         if status != "invalid":
             return ()
         command = (sys.executable, "-m", f"harness.{self.scenario.lower()}", *sys.argv[1:])
+        slowest = max((batch.completed_ns - batch.started_ns for batch in self._batches), default=0) / 1e9
         return advice.advise(log, advice.Context(scenario=self.scenario, model=self.inputs.manifest.model.loadgen_model,
-                                                 user_conf=str(self.inputs.user_conf), command=command))
+                                                 user_conf=str(self.inputs.user_conf), command=command, batch_s=slowest))
 
     def _timing(self) -> Timing:
         """CPU seconds outside executables: all of this process (LoadGen's threads too) and its children less what executables took."""

@@ -70,7 +70,7 @@ def measure(settings: RunSettings, found: Inputs, run_record: record.RunRecord, 
         run_record.add(answer)
         progress.tick()
 
-    progress.start()
+    progress.start(loadgen.min_duration_s if run_record.scenario == "Server" else 0.0)
     run_record.start_clock(pool)
     loadgen.start(run_record.loadgen_folder, pool.post)
     pool.serve(respond, progress.tick)

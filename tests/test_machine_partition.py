@@ -60,3 +60,10 @@ def test_a_file_describes_the_machine(tmp_path: Path) -> None:
 def test_what_is_neither_file_nor_preset_is_refused() -> None:
     with pytest.raises(ConfigError, match="--partition h200 is neither a file, nor `machine`, nor one of mi325x-cpx"):
         machine_partition.of_run(parse("offline", ["--partition", "h200"]), found())
+
+
+@pytest.mark.parametrize("name", ["ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"])
+def test_a_variable_that_renumbers_devices_is_refused(monkeypatch: pytest.MonkeyPatch, machine: Partition, name: str) -> None:
+    monkeypatch.setenv(name, "1,2")
+    with pytest.raises(ConfigError, match=f"{name} is set: device indices are then not those of the partition"):
+        machine_partition.of_run(parse("offline", []), found("mi325x-spx"))
