@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from ireeperf.errors import DeviceError, RunError
-from runtime.batch import Ended, Event, Ready
+from runtime.batch import Completion, Ended, Event, Failure, Ready
 from runtime.device import Device, Engine, Post, ThreadDevice
 from runtime.policy import Abandon, Action, Fail, FifoPolicy, Respond, Submit
 
@@ -51,15 +51,20 @@ class DevicePool:
 
     def serve(self, respond: Callable[[Respond], None], on_tick: Callable[[], None] = lambda: None) -> None:
         """Answer queries until Ended; RunError when the load generator failed, DeviceError when the devices did."""
+        answers: dict[str, Respond] = {}  # still to be given, by device
         while True:
-            event = self._next(on_tick)
-            if isinstance(event, Ended):
-                if event.cause is not None:
-                    raise RunError(event.cause)
-                if self.policy.owed:
-                    raise RunError(f"LoadGen ended while {self.policy.owed} samples were not answered")
-                return
-            self._carry_out(event, respond)
+            # Submits before answers: where 64 devices complete at once, the last would idle for the time of 63 answers. One answer,
+            # then the events that came meanwhile, and so on: neither side waits long for the other.
+            for event in [*(self._late() if answers else [self._next(on_tick)]), *self._arrived()]:
+                if isinstance(event, Ended):
+                    self._check_end(event, sum(len(answer.batch.samples) for answer in answers.values()))
+                    return
+                if isinstance(event, Ready | Completion | Failure) and event.device in answers:
+                    respond(answers.pop(event.device))  # before its device can be given what would reuse the images' memory
+                self._carry_out(event, lambda answer: answers.update({answer.completion.device: answer}))
+                del event  # it holds a batch's images
+            if answers:
+                respond(answers.pop(next(iter(answers))))  # the oldest
 
     def close(self, timeout_s: float = 5.0) -> list[str]:
         """Stop the threads; the URIs of devices that are still busy (a lost one may be) and were left behind."""
@@ -69,6 +74,21 @@ class DevicePool:
     def executable_cpu_seconds(self) -> float:
         """CPU time in executables so far, over all devices."""
         return sum(device.executable_cpu_seconds() for device in self._devices.values())
+
+    def _check_end(self, ended: Ended, unanswered: int) -> None:
+        if ended.cause is not None:
+            raise RunError(ended.cause)
+        if self.policy.owed + unanswered:
+            raise RunError(f"LoadGen ended while {self.policy.owed + unanswered} samples were not answered")
+
+    def _arrived(self) -> list[Event]:
+        """The events that wait now; not those that they lead to."""
+        return [self._events.get_nowait() for _ in range(self._events.qsize())]
+
+    def _late(self) -> list[None]:
+        """One None, as from `_next`, when a deadline has passed."""
+        deadline = self.policy.next_deadline_ns()
+        return [None] if deadline is not None and deadline <= time.monotonic_ns() else []
 
     def _next(self, on_tick: Callable[[], None]) -> Event | None:
         """The next event; None when a deadline passed first."""

@@ -113,6 +113,76 @@ def test_all_devices_share_the_work() -> None:
     assert all(engine.batches >= 2 for engine in engines), [engine.batches for engine in engines]
 
 
+def test_devices_that_complete_together_all_get_work_before_the_rest_is_answered() -> None:
+    """An answer takes a while; the last of 64 devices must not idle for the time of 63."""
+    began, drew, checked = [threading.Event() for _ in range(8)], [threading.Event() for _ in range(8)], threading.Event()
+
+    class Watched(Engine):
+        def __init__(self, number: int) -> None:
+            super().__init__()
+            self.number = number
+
+        def run(self, batch: Batch) -> list[np.ndarray]:
+            if self.batches:
+                began[self.number].set()
+                assert checked.wait(60)
+            images = super().run(batch)
+            drew[self.number].set()
+            return images
+
+    answered: list[str] = []
+
+    def respond(answer: Respond) -> None:
+        answered.append(answer.completion.device)
+        if len(answered) == 1:
+            assert all(event.wait(20) for event in drew)
+            time.sleep(0.1)  # between run and the event of it lies a moment
+        if len(answered) == 2:
+            assert all(event.wait(20) for event in began), "a device waits for an answer that is another's"
+            checked.set()
+        if len(answered) == 16:
+            pool.post(Ended(cause=None))
+
+    with pool_of(*(Watched(number) for number in range(8))) as pool:
+        pool.open()
+        pool.post(Issue(samples=tuple(Sample(i, i) for i in range(64))))
+        pool.serve(respond)
+
+
+def test_a_batch_is_answered_before_its_device_is_given_the_next_but_one() -> None:
+    """A device in a child process has memory for two batches (runtime/process_device.py)."""
+    answered: set[int] = set()
+
+    class TwoSlots(Engine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tickets: list[int] = []
+
+        def run(self, batch: Batch) -> list[np.ndarray]:
+            assert answered.issuperset(self.tickets[:-1]), f"{self.tickets[:-1]} lie in memory that is written now"
+            self.tickets.append(batch.ticket)
+            return super().run(batch)
+
+    def respond(answer: Respond) -> None:
+        time.sleep(0.002)
+        answered.add(answer.batch.ticket)
+        if len(answered) == 100:
+            pool.post(Ended(cause=None))
+
+    with pool_of(*(TwoSlots() for _ in range(4))) as pool:
+        pool.open()
+        pool.post(Issue(samples=tuple(Sample(i, i % 200) for i in range(400))))
+        pool.serve(respond)
+
+
+def test_a_device_that_hangs_is_noticed_while_others_keep_the_pool_busy() -> None:
+    with pool_of(Engine(at_batch=2, how="hang"), *(Engine() for _ in range(8)), batch_seconds=0.3) as pool:
+        pool.open()
+        pool.post(Issue(samples=tuple(Sample(i, i % 200) for i in range(200_000))))
+        with pytest.raises(DeviceError, match=r"test://0 failed: did not answer in 0.3 s"):
+            pool.serve(lambda answer: time.sleep(0.001))
+
+
 def test_a_device_that_raises_when_opened_fails_the_run_by_name() -> None:
     with pool_of(Engine(), Engine(at_open="raise")) as pool, pytest.raises(
             DeviceError, match=r"test://1 failed: RuntimeError: RESOURCE_EXHAUSTED; out of memory$"):
