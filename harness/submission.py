@@ -5,7 +5,8 @@
     python -m harness.submission --check TREE --checker PATH
 
 Building ends with our pre-flight, and with MLCommons' checker where --checker names it. Exit code 0: nothing found; 1: findings,
-one a line; 2: the tree was not built. Runs that failed or are invalid are refused, and without --rehearsal those of null devices.
+one a line; 2: the tree was not built. Runs that failed or are invalid are refused, and so are null
+devices' unless --rehearsal builds a tree of submitter REHEARSAL.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from harness import submission_check, submission_official, submission_tree
 from harness.submission_finding import Finding
-from harness.submission_limits import DIVISIONS
+from harness.submission_limits import DIVISIONS, REHEARSER, TESTS
 from harness.submission_official import OfficialVerdict
 from harness.submission_tree import Submission
 from ireeperf import document
@@ -78,12 +79,21 @@ def parse(argv: Sequence[str] | None = None) -> SubmissionSettings:
     add("--calibration", type=Path, metavar="FILE.md", help="how a quantized build was calibrated")
     add("--measurement", action="append", default=[], metavar="KEY=VALUE", help="a key of the measurements file that the build does not say")
     add("--checker", type=Path, help="MLCommons' submission_checker.py, or the checkout: judges the tree after our pre-flight")
-    add("--rehearsal", action="store_true", help="accept null devices (open division only) and small pictures, which are no submission")
+    add("--rehearsal", action="store_true",
+        help=f"no submission: null devices and small pictures are accepted; builds for submitter {REHEARSER} in the open division only")
     given = vars(parser.parse_args(argv))
     pairs = [entry.partition("=") for entry in given["measurement"]]
     if wrong := [key for key, equals, _ in pairs if not equals]:
         raise ConfigError(f"--measurement {wrong[0]!r} is not KEY=VALUE")
     return SubmissionSettings(**given | {"runs": tuple(given["runs"]), "measurement": {key: value for key, _, value in pairs}})
+
+
+def build(settings: SubmissionSettings) -> Path:
+    """The tree; says when compliance runs stay out of it."""
+    submission = settings.submission()
+    if not submission_tree.judged(submission):
+        print(f"no --mlcommons: {' and '.join(TESTS)} are not judged and stay out of the tree, which the open division allows")
+    return submission_tree.build(submission, null_runs=settings.rehearsal)
 
 
 def report(tree: Path, findings: Sequence[Finding], official: OfficialVerdict | None) -> int:
@@ -105,7 +115,7 @@ def main() -> int:
     """0: accepted; 1: findings, or refused by MLCommons' checker."""
     settings = parse()
     print(f"harness.submission: {json.dumps(document.to_dict(settings))}", flush=True)
-    tree = settings.check if settings.check is not None else submission_tree.build(settings.submission(), null_runs=settings.rehearsal)
+    tree = settings.check if settings.check is not None else build(settings)
     findings = submission_check.check(tree, rehearsal=settings.rehearsal)
     official = submission_official.run(settings.checker, tree) if settings.checker else None
     return report(tree, findings, official)

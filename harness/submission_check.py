@@ -27,13 +27,13 @@ RUNS = ("results/{}/performance/run_1", "results/{}/accuracy", "compliance/{}/TE
 OPTIONAL = frozenset({ACCURACY_LOG, "mlperf_log_trace.json"})
 # codes of findings that a run shorter or smaller than MLPerf's has, and that say nothing else of it
 SHORT = frozenset({"effective_min_duration_ms", "effective_samples_per_query", "effective_performance_sample_count", "duration",
-                   "sample_set"})
+                   "sample_set", "short_test"})
 
 
 def check(tree: Path, *, rehearsal: bool = False) -> tuple[Finding, ...]:
     """All findings, in the order of the tree; none means ready. ConfigError when there is no tree.
 
-    `rehearsal`: null devices, pictures smaller than SDXL's and submitter FIXTURE are allowed, all else is checked.
+    `rehearsal`: null devices, pictures smaller than SDXL's and submitters FIXTURE and REHEARSAL are allowed, all else is checked.
     """
     if not tree.is_dir():
         raise ConfigError(f"{tree} is no folder; give the one that holds closed/ or open/")
@@ -59,8 +59,8 @@ def _guarded(where: str, part: Callable[[], Iterator[Finding]]) -> list[Finding]
 
 def _submitter(tree: Path, division: str, submitter: Path, rehearsal: bool) -> Iterator[Finding]:
     where = str(submitter.relative_to(tree))
-    if submitter.name.upper() == limits.FIXTURE and not rehearsal:
-        yield Finding(code="fixture", file=where, found=f"submitter {submitter.name}", wanted="an organization: this is the tests' tree")
+    if submitter.name.upper() in (limits.FIXTURE, limits.REHEARSER) and not rehearsal:
+        yield Finding(code="rehearsal", file=where, found=f"submitter {submitter.name}", wanted="an organization")
     yield from submission_files.check_names(tree, submitter)
     yield from submission_files.check_systems(tree, submitter)
     models = {model.name for system in folders(submitter / "results") for model in folders(system)}

@@ -11,6 +11,7 @@ BENCHMARK: Final = "stable-diffusion-xl"
 VERSION: Final = "v5.1"
 DIVISIONS: Final = ("closed", "open")
 FIXTURE: Final = "FIXTURE"  # submitter of the tests' tree: no command writes it
+REHEARSER: Final = "REHEARSAL"  # submitter of every tree with null devices' runs
 SCENARIOS: Final = ("Offline", "Server")
 # of the system's type; SingleStream is no scenario of ours, so a closed edge tree always lacks it
 REQUIRED_SCENARIOS: Final = {"datacenter": ("Offline", "Server"), "edge": ("SingleStream", "Offline"),

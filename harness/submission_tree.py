@@ -44,8 +44,8 @@ class Submission:
 def build(submission: Submission, *, null_runs: bool = False, fixture: bool = False) -> Path:
     """Build the tree; its path. PipelineError, with nothing left behind, when a run may not be published or a file is missing.
 
-    `null_runs`: a rehearsal in the open division from null devices' runs. `fixture`: the tests' tree. No command passes either
-    for a submission.
+    `null_runs`: null devices may have answered; submitter REHEARSAL in the open division. `fixture`: the tests' tree, which no
+    command builds.
     """
     _check_names(submission, null_runs, fixture)
     scenarios = submission_runs.read(submission.runs, division=submission.division, null_runs=null_runs or fixture)
@@ -70,6 +70,11 @@ def build(submission: Submission, *, null_runs: bool = False, fixture: bool = Fa
     return submission.output
 
 
+def judged(submission: Submission) -> bool:
+    """Whether compliance runs go into the tree: always in the closed division, in the open one where MLCommons' scripts are there."""
+    return submission.division == "closed" or submission.mlcommons is not None
+
+
 def _check_names(submission: Submission, null_runs: bool, fixture: bool) -> None:
     for what in ("submitter", "system", "implementation"):
         name = getattr(submission, what)
@@ -80,8 +85,11 @@ def _check_names(submission: Submission, null_runs: bool, fixture: bool) -> None
                           "name your organization")
     if submission.division not in limits.DIVISIONS:
         raise ConfigError(f"--division {submission.division!r}; one of {', '.join(limits.DIVISIONS)}")
-    if null_runs and submission.division != "open":
-        raise ConfigError("null devices draw nothing: their rehearsal tree is of the open division")
+    if null_runs and (submission.division, submission.submitter) != ("open", limits.REHEARSER):
+        raise ConfigError(f"a rehearsal's tree is of the open division and submitter {limits.REHEARSER}, not {submission.division} and "
+                          f"{submission.submitter}; give --division open --submitter {limits.REHEARSER}")
+    if submission.submitter.upper() == limits.REHEARSER and not null_runs:
+        raise ConfigError(f"submitter {limits.REHEARSER} is for --rehearsal; name your organization")
     if unknown := submission.measurement.keys() - set(limits.MEASUREMENT_KEYS):
         raise ConfigError(f"--measurement {min(unknown)!r}: a measurements file has {', '.join(limits.MEASUREMENT_KEYS)}")
 
@@ -124,7 +132,7 @@ def _write_scenario(submission: Submission, root: Path, runs: ScenarioRuns) -> N
     name = f"{submission.system}_{submission.implementation}_{runs.scenario}.json"
     submission_texts.write_json(measurements / name, submission_texts.measurement(runs.manifest, submission.measurement))
     document.write_text(measurements / "README.md", submission_texts.measurement_readme(runs, submission.implementation))
-    for test in runs.tests:
+    for test in runs.tests if judged(submission) else ():
         _write_test(submission, root / "compliance" / place / test, runs, test, evidence.test01)
     document.write(evidence, submission_evidence.path_of(root, submission.system, runs.model, runs.scenario))
 
@@ -159,13 +167,14 @@ def _write_accuracy(folder: Path, runs: ScenarioRuns) -> Evidence:
 
 
 def _write_test(submission: Submission, folder: Path, runs: ScenarioRuns, test: str, evidence: LogEvidence | None) -> None:
-    """A compliance test: MLCommons' verdict and the test run's logs."""
+    """A compliance test: MLCommons' verdict and the test run's logs. In the open division a test may fail; `--check` says so."""
     if submission.mlcommons is None:
-        raise ConfigError(f"the {runs.scenario} runs hold {test}, which MLCommons' scripts judge; name their checkout with --mlcommons")
+        raise ConfigError(f"the closed division needs {test} judged by MLCommons' scripts; name their checkout with --mlcommons")
     run: Run = runs.runs[test]
     verdict = compliance.judge(submission.mlcommons, test, performance=runs.runs["performance"].loadgen, run=run.loadgen,
                                accuracy=runs.runs["accuracy"].loadgen if test == "TEST01" else None)
-    if not verdict.performance_pass:
+    closed = submission.division == "closed"
+    if not verdict.performance_pass and closed:
         raise RunError(f"{run.folder} fails {test}: {verdict.files['verify_performance.txt'].strip()[-300:]}; repeat the run")
     for name, content in verdict.files.items():
         document.write_text(folder / name, content)
@@ -176,11 +185,12 @@ def _write_test(submission: Submission, folder: Path, runs: ScenarioRuns, test: 
     submission_evidence.truncate(run.loadgen / ACCURACY_LOG, folder / "accuracy" / ACCURACY_LOG)
     document.write_text(folder / "accuracy" / ACCURACY_TXT, f"hash={evidence.sha256}\n")
     if not verdict.accuracy_pass:
-        if not all((run.score / name).is_file() for name in PART_3):
+        made = all((run.score / name).is_file() for name in PART_3)
+        if not made and closed:
             raise RunError(f"{run.folder} answers other images than the accuracy run: {verdict.files['verify_accuracy.txt'].strip()[-200:]}; "
                            f"run both with --deterministic-batch, or compare scores (part III): python -m eval.part_3 --accuracy "
                            f"{runs.runs['accuracy'].folder} --test {run.folder}")
-        _copy(run.score, folder / "accuracy", PART_3)
+        _copy(run.score, folder / "accuracy", PART_3 if made else ())
 
 
 def _write_documents(submission: Submission, root: Path, runs: ScenarioRuns) -> None:

@@ -73,7 +73,7 @@ def test_the_tree_built_with_mlcommons_scripts_is_the_same(tmp_path: Path, monke
 
 def test_no_command_takes_the_fixture_for_a_submission() -> None:
     codes = {finding.code for finding in submission_check.check(closed_fixture.shared()[0])}
-    assert codes == {"fixture", "null", "picture"}
+    assert codes == {"rehearsal", "null", "picture"}
 
 
 def test_what_the_tree_holds() -> None:
@@ -142,21 +142,24 @@ def test_a_run_that_is_missing_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("changes", [
     {"submitter": "Acme"}, {"submitter": "Acme", "division": "open"}, {"submitter": "fixture", "division": "open"}, {"submitter": FIXTURE},
+    {"submitter": "REHEARSAL", "division": "open"},
 ])
 def test_null_runs_and_the_fixture_s_name_are_refused(tmp_path: Path, changes: dict[str, object]) -> None:
-    with pytest.raises(PipelineError, match=r"null devices|no command writes it"):
+    with pytest.raises(PipelineError, match=r"null devices|no command writes it|is for --rehearsal"):
         submission_tree.build(closed_fixture.submission(tmp_path, closed_fixture.shared()[1], **changes))
     assert not (tmp_path / "tree").exists()
 
 
 def test_a_null_rehearsal_is_of_the_open_division_and_says_so(tmp_path: Path) -> None:
     runs = closed_fixture.shared()[1]
-    with pytest.raises(ConfigError, match="of the open division"):
-        submission_tree.build(closed_fixture.submission(tmp_path, runs, submitter="Acme"), null_runs=True)
-    tree = submission_tree.build(closed_fixture.submission(tmp_path, runs, submitter="Acme", division="open"), null_runs=True)
+    for submitter, division in (("Acme", "open"), ("REHEARSAL", "closed")):
+        with pytest.raises(ConfigError, match="a rehearsal's tree is of the open division and submitter REHEARSAL"):
+            submission_tree.build(closed_fixture.submission(tmp_path, runs, submitter=submitter, division=division), null_runs=True)
+    given = closed_fixture.submission(tmp_path, runs, submitter="REHEARSAL", division="open")
+    tree = submission_tree.build(given, null_runs=True)
     assert submission_check.check(tree, rehearsal=True) == ()
-    assert {finding.code for finding in submission_check.check(tree)} == {"null", "picture"}
-    assert "null devices" in json.loads((tree / "open/Acme/systems" / f"{SYSTEM}.json").read_text())["sw_notes"]
+    assert {finding.code for finding in submission_check.check(tree)} == {"rehearsal", "null", "picture"}
+    assert "null devices" in json.loads((tree / "open/REHEARSAL/systems" / f"{SYSTEM}.json").read_text())["sw_notes"]
     if mlcommons.FILES is not None:
         assert submission_official.run(mlcommons.FILES, tree).accepted
 
@@ -166,9 +169,9 @@ def test_an_open_tree_needs_no_compliance_runs(tmp_path: Path) -> None:
     for test in ("TEST01", "TEST04"):
         for scenario in ("offline", "server"):
             shutil.rmtree(runs / f"{scenario}-{test}")
-    given = closed_fixture.submission(tmp_path, runs, submitter="Acme", division="open", mlcommons=None)
+    given = closed_fixture.submission(tmp_path, runs, submitter="REHEARSAL", division="open", mlcommons=None)
     tree = submission_tree.build(given, null_runs=True)
-    assert submission_check.check(tree, rehearsal=True) == () and not (tree / "open/Acme/compliance").exists()
+    assert submission_check.check(tree, rehearsal=True) == () and not (tree / "open/REHEARSAL/compliance").exists()
     if mlcommons.FILES is not None:
         assert submission_official.run(mlcommons.FILES, tree).accepted
 
@@ -189,17 +192,31 @@ def test_a_model_of_ours_is_mapped_to_the_benchmark(tmp_path: Path) -> None:
             closed_fixture.score(run, shown=shown)
     with pytest.raises(ConfigError, match="the closed division takes stable-diffusion-xl"):
         submission_tree.build(closed_fixture.submission(tmp_path, runs), fixture=True)
-    tree = submission_tree.build(closed_fixture.submission(tmp_path, runs, submitter="Acme", division="open"), null_runs=True)
-    assert json.loads((tree / "open/Acme/model_mapping.json").read_text()) == {"sdxl-nano": BENCHMARK}
+    tree = submission_tree.build(closed_fixture.submission(tmp_path, runs, submitter="REHEARSAL", division="open"), null_runs=True)
+    assert json.loads((tree / "open/REHEARSAL/model_mapping.json").read_text()) == {"sdxl-nano": BENCHMARK}
     assert {path.stem for path in tree.rglob("*.png")} == {"7", "1234"}
-    assert submission_check.check(tree) == tuple(f for f in submission_check.check(tree) if f.code == "null")  # 16x16 is the model's own
+    assert {finding.code for finding in submission_check.check(tree)} == {"rehearsal", "null"}  # 16x16 is the model's own
     assert submission_check.check(tree, rehearsal=True) == ()
     if mlcommons.FILES is not None:
         assert submission_official.run(mlcommons.FILES, tree).accepted
-    (tree / "open/Acme/model_mapping.json").unlink()
+    (tree / "open/REHEARSAL/model_mapping.json").unlink()
     assert [finding.code for finding in submission_check.check(tree, rehearsal=True)] == ["model_mapping"]
     if mlcommons.FILES is not None:
         assert not submission_official.run(mlcommons.FILES, tree).accepted
+
+
+def test_a_test_that_fails_is_kept_out_of_a_closed_tree_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: object, **named: object) -> compliance.Verdict:
+        verdict = closed_fixture.recorded(*arguments, **named)  # type: ignore[arg-type]
+        files = {name: text.replace("TEST PASS", "TEST FAIL") for name, text in verdict.files.items()}
+        return replace(verdict, files=files, performance_pass=False, accuracy_pass=verdict.accuracy_pass and False)
+    monkeypatch.setattr(compliance, "judge", fails)
+    runs = closed_fixture.shared()[1]
+    with pytest.raises(RunError, match="offline-TEST01 fails TEST01"):
+        submission_tree.build(closed_fixture.submission(tmp_path, runs), fixture=True)
+    given = closed_fixture.submission(tmp_path, runs, submitter="REHEARSAL", division="open")
+    tree = submission_tree.build(given, null_runs=True)
+    assert {finding.code for finding in submission_check.check(tree, rehearsal=True)} == {"verdict", "missing"}
 
 
 def test_a_short_rehearsal_is_told_from_a_broken_one(tmp_path: Path) -> None:
@@ -227,7 +244,7 @@ def test_wrong_settings(tmp_path: Path, changes: dict[str, object], words: str) 
 def test_an_output_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree/notes").write_text("mine")
-    with pytest.raises(ConfigError, match="is not empty"):
+    with pytest.raises(ConfigError, match="tree is not empty"):
         submission_tree.build(closed_fixture.submission(tmp_path, closed_fixture.shared()[1]), fixture=True)
     assert [path.name for path in (tmp_path / "tree").iterdir()] == ["notes"]
 
@@ -285,7 +302,15 @@ def test_the_check_command() -> None:
                                                         "checker": "submission looks OK" if checker else None}
     done = command("--check", tree)
     last = json.loads(done.stdout.splitlines()[-1])
-    assert done.returncode == 1 and not last["accepted"] and {finding["code"] for finding in last["findings"]} == {"fixture", "null", "picture"}
+    assert done.returncode == 1 and not last["accepted"] and {finding["code"] for finding in last["findings"]} == {"rehearsal", "null", "picture"}
+
+
+def test_the_build_command_makes_a_rehearsal(tmp_path: Path) -> None:
+    """What scripts/reproduce starts; without --mlcommons the compliance runs stay out of the tree."""
+    done = command("--runs", str(closed_fixture.shared()[1]), "--output", str(tmp_path / "tree"), "--submitter", "REHEARSAL", "--system", "s",
+                   "--implementation", "i", "--system-file", str(closed_fixture.system_file(tmp_path)), "--rehearsal")
+    assert done.returncode == 0 and json.loads(done.stdout.splitlines()[-1])["accepted"], done.stdout + done.stderr
+    assert "TEST01 and TEST04 are not judged" in done.stdout and not (tmp_path / "tree/open/REHEARSAL/compliance").exists()
 
 
 def test_the_build_command_refuses_null_runs(tmp_path: Path) -> None:
