@@ -56,10 +56,11 @@ def test_images_are_not_copied_and_outlive_the_next_batch() -> None:
             assert pixels == [sample.index for sample in answer.batch.samples]
 
 
+@pytest.mark.parametrize(("at", "held"), [(2, "4, 5, 6, 7"), (3, "8, 9, 10, 11")], ids=["mid-run", "at the end"])
 @pytest.mark.parametrize("how", [how for how in FAULTS if how != "hold_gil"])
-def test_a_device_lost_mid_run_fails_it_with_the_cause_and_the_samples_it_held(how: How) -> None:
-    with opened(maker(how, "batch", at=2), batch_seconds=3 if how == "hang" else 30) as run, pytest.raises(
-            DeviceError, match=rf"^test://0 failed: .*{CAUSES[how]}.*; it held samples \[4, 5, 6, 7\]$"):
+def test_a_device_that_is_lost_fails_the_run_with_the_cause_and_the_samples_it_held(how: How, at: int, held: str) -> None:
+    with opened(maker(how, "batch", at=at), batch_seconds=3 if how == "hang" else 30) as run, pytest.raises(
+            DeviceError, match=rf"^test://0 failed: .*{CAUSES[how]}.*; it held samples \[{held}\]$"):
         run.serve(12)
 
 
