@@ -55,7 +55,7 @@ class SimulateSettings:
     fit: Literal["Offline", "Server"] | None
     against: Path | None
     tolerance: float
-    tables: bool
+    tables: str | None
     json: bool
 
 
@@ -88,7 +88,7 @@ def parse(argv: Sequence[str] | None = None) -> SimulateSettings:
     add("--fit", choices=("Offline", "Server"), help="search the preset's parameters again (minutes)")
     add("--against", type=Path, metavar="RUN", help="compare with this run folder of null devices; --service-times is its table")
     add("--tolerance", type=float, default=TOLERANCE, help="of --against, relative (default %(default)g)")
-    add("--tables", action="store_true", help="print the tables of docs/SIMULATOR.md (minutes)")
+    add("--tables", nargs="?", const="all", choices=("all", *what_if.NAMES), help="print the tables of docs/SIMULATOR.md (minutes), or one")
     add("--json", action="store_true", help="only the JSON line")
     return SimulateSettings(**vars(parser.parse_args(argv)))  # a flag without a field is a TypeError
 
@@ -110,8 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         missed = [f"{row.kind} {row.figure}" for row in rows if not row.holds]
         worst = {f"{row.kind}.{row.figure}": round(row.error, 5) for row in rows if row.tolerance is not None}
         return _print(settings, record_fit.table(rows), {"record": model.name, "errors": worst, "missed": missed}, 1 if missed else 0)
-    if settings.tables:
-        for title, text in what_if.tables(model):
+    if settings.tables is not None:
+        for title, text in what_if.tables(model, settings.tables):
             print(f"### {title}\n\n{text}\n", flush=True)
         return 0
     result = virtual_run.simulate(run_of(settings, model))

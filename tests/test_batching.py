@@ -84,3 +84,24 @@ def test_with_a_size_of_one_nothing_is_held() -> None:
 def test_a_latency_limit_is_needed() -> None:
     with pytest.raises(ConfigError, match="target latency is 0 s"):
         Deadline((2,), 0)
+
+
+WIDE = {1: 3.9, 2: 7.2, 4: 13.9, 8: 27.3}  # size 8 is the fastest per sample, and never within 20 s
+
+
+@pytest.mark.parametrize(("waited_s", "draw"), [
+    (0, Draw(size=4, count=4)),
+    (6, Draw(size=2, count=2)),  # 4 would answer after 19.9 s, which jitter makes late
+    (12.6, Draw(size=1, count=1)),
+    (19, Draw(size=4, count=4)),  # late whatever is drawn: do the most for those behind it
+])
+def test_only_sizes_that_answer_the_oldest_sample_in_time_are_drawn(waited_s: float, draw: Draw) -> None:
+    assert Deadline((1, 2, 4, 8), 20, WIDE).decide(queue(30), int(waited_s * SECOND)) == draw
+
+
+def test_where_every_size_is_too_slow_the_fastest_one_is_drawn() -> None:
+    assert Deadline((4, 8), 10, WIDE).decide(queue(30), 0) == Draw(size=4, count=4)
+
+
+def test_offline_has_no_limit() -> None:
+    assert Throughput((1, 2, 4, 8), WIDE).decide(queue(30), 100 * SECOND) == Draw(size=8, count=8)
