@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from collections.abc import Iterator
@@ -65,10 +66,17 @@ class Log:
 
 def read(path: Path) -> Log:
     """ConfigError when the file is absent or a line of it is garbled."""
+    values, times, errors = _parse(text(path))
+    return Log(path=path, values=values, times_ms=times, errors=errors)
+
+
+@functools.lru_cache(maxsize=32)
+def _parse(content: str) -> tuple[dict[str, Any], dict[str, float], tuple[str, ...]]:
+    """Values, times and errors of a log. Kept: a check reads each of a tree's eight logs three times."""
     values: dict[str, Any] = {}
     times: dict[str, float] = {}
     errors: list[str] = []
-    for number, line in enumerate(text(path).splitlines(), 1):
+    for number, line in enumerate(content.splitlines(), 1):
         if not line.startswith(MARK.strip()):
             continue
         try:
@@ -80,7 +88,7 @@ def read(path: Path) -> Log:
             values.setdefault(key, entry["value"])
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"line {number} is no log entry: {error}") from error
-    return Log(path=path, values=values, times_ms=times, errors=tuple(errors))
+    return values, times, tuple(errors)
 
 
 def check(folder: Path, where: str, scenario: str, mode: str) -> Iterator[Finding]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -327,6 +328,13 @@ def test_the_build_command_refuses_null_runs(tmp_path: Path) -> None:
 def test_wrong_command_lines(argv: list[str], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         submission.parse(argv)
+
+
+def test_every_flag_is_read() -> None:
+    source = Path(submission.__file__).read_text()
+    body = source[source.index("def submission(self)"):]
+    for field in fields(submission.SubmissionSettings):
+        assert re.search(rf"(self|settings)\.{field.name}\b", body) or field.name in submission.NEEDED, field.name
 
 
 def test_a_tree_that_does_not_exist(tmp_path: Path) -> None:
