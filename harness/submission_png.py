@@ -89,6 +89,8 @@ def _unfilter(filters: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
     All pixels of one anti-diagonal are independent of each other, so numpy takes H + W steps instead of H x W.
     """
+    if not filters.any():
+        return rows.copy()
     height, width, _ = rows.shape
     out = np.zeros((height + 1, width + 1, 3), np.int16)  # row 0 and column 0: what lies outside is 0
     for diagonal in range(height + width - 1):

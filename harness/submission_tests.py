@@ -78,6 +78,9 @@ def _check_answers(folder: Path, where: str, evidence: Evidence) -> Iterator[Fin
     if evidence.test01 is None:
         yield Finding(code="evidence", file=file, found="a verdict", wanted="evidence of the TEST01 run's log, noted when the tree was built")
         return
+    if evidence.test01.answer_bytes != evidence.accuracy.answer_bytes:
+        yield Finding(code="picture", file=f"{where}/accuracy/{ACCURACY_LOG}", found=f"answers of {evidence.test01.answer_bytes} bytes",
+                      wanted=f"{evidence.accuracy.answer_bytes}, as in the accuracy run")
     counts = {name: int(value) for name, value in re.findall(r"^(num_\w+) = (\d+)$", content, re.MULTILINE)}
     wanted = {"num_acc_log_entries": evidence.accuracy.entries, "num_perf_log_entries": evidence.test01.entries,
               "num_perf_log_data_mismatch": 0 if passed else counts.get("num_perf_log_data_mismatch", 0)}

@@ -110,3 +110,20 @@ def copy(folder: Path) -> Path:
 def results(tree: Path, scenario: str = "Offline") -> Path:
     """results/<system>/<model>/<scenario> in a copy."""
     return tree / SUBMITTER / "results" / SYSTEM / BENCHMARK / scenario
+
+
+def linked(folder: Path) -> Path:
+    """The recorded runs under links, with results that can be changed."""
+    for run in sorted(shared()[1].iterdir()):
+        (folder / "runs" / run.name).mkdir(parents=True)
+        for path in run.iterdir():
+            if path.name == NAME:
+                shutil.copyfile(path, folder / "runs" / run.name / NAME)
+            else:
+                (folder / "runs" / run.name / path.name).symlink_to(path)
+    return folder / "runs"
+
+
+def change(run: Path, **values: object) -> None:
+    """Other values in a linked run's result."""
+    (run / NAME).write_text(json.dumps(json.loads((run / NAME).read_text()) | values))
