@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compile import exporting
+from compile import exporting, precompile
+from compile.flags import flags
 from export.model_config import ModelConfig
 from ireeperf import document
 from ireeperf.errors import ConfigError, MissingFileError
@@ -52,9 +53,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def packed(place: Path, name: str, **changes: object) -> Path:
-    """An archive, unpacked where there is no repository."""
+def packed(place: Path, name: str, *, fenced: bool = False, **changes: object) -> Path:
+    """An archive, unpacked where there is no repository. `fenced`: of executables that take fences, as those for GPUs do."""
     with pytest.MonkeyPatch.context() as patch:
+        if fenced:
+            for module in (pack, precompile):
+                patch.setattr(module, "flags", lambda *given: [*flags(*given), "--iree-execution-model=async-external"])
         patch.setenv("IREE_BUILD_DIR", str(place / "cache"))
         patch.setattr(exporting, "run_exporter", export)
         pack.pack(settings(place, output=place / f"{name}.tar.gz", **changes))
@@ -88,7 +92,7 @@ def found(archive: Path, place: Path) -> Findings:
 
 @pytest.fixture(scope="module")
 def defective(place: Path) -> tuple[Findings, str]:
-    return run(packed(place, "planted", plant_defect=DEFECT), place / "planted.json", "--devices", "1")
+    return run(packed(place, "planted", fenced=True, plant_defect=DEFECT), place / "planted.json", "--devices", "1")
 
 
 def test_the_archive_needs_no_repository(archive):
@@ -97,6 +101,7 @@ def test_the_archive_needs_no_repository(archive):
     assert not any(name.startswith(("compile/", "export/", "runtime/", "tests/")) or "__pycache__" in name for name in carried)
     assert not any(name.endswith(("pack.py", "ingest.py")) for name in carried)
     for unit in contents.read(archive).units:
+        assert not unit.fenced
         assert all(document.digest(archive / path) == digest for path, digest in unit.digests.items())
 
 
@@ -118,8 +123,10 @@ def test_entry_points_batches_and_devices(found):
     assert all(stage.outcome == "ok" and not stage.cause for stage in found.stages)
 
 
-def test_a_defect_is_named_and_only_it(defective):
+def test_a_defect_is_named_and_only_it(defective, place):
     found, printed = defective
+    assert all(unit.fenced for unit in contents.read(place / "planted" / pack.TOP).units)
+    assert found.batches and all(one.outcome == "ok" for one in found.devices)
     culprit, = found.culprits
     assert culprit.name.startswith(DEFECT) and culprit.outcome == "wrong" and culprit.relative_error > 0.01
     assert culprit.name in printed

@@ -47,6 +47,7 @@ class Unit:
     dispatches: tuple[Dispatch, ...]
     unprobed: dict[str, str]  # label -> why no probe can be made
     digests: dict[str, str]  # path -> sha256
+    fenced: bool = False  # its entry points take two fences: what to wait for, what to signal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

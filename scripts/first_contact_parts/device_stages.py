@@ -51,8 +51,10 @@ def check(contents: Contents, archive: Path, scratch: Path, unit: Unit, emit: Em
         found: dict[str, Any] = {"dispatch": index, "tolerance": tensors.tolerance(kinds)}
         results = single.call(f"probe_{index}", views)
         if (folder / "done").exists():
-            pairs = [tensors.difference(device.to_host(view)[0], np.load(folder / f"out{result}.npy"), tensors.of(kind)[1])
-                     for result, (view, kind) in enumerate(zip(results, dispatch.results, strict=True))]
+            expected = [np.load(folder / f"out{result}.npy") for result in range(len(results))]
+            pairs = [tensors.difference(device.to_host(view)[0], theirs, tensors.of(kind)[1])
+                     for view, theirs, kind in zip(results, expected, dispatch.results, strict=True)]
+            found["blank"] = not any(theirs.any() for theirs in expected)
             found |= worst(pairs)
         emit(found)
         emit({"timed": index, **launch_time(contents.repeats, single, repeated, f"probe_{index}", views)})
@@ -74,7 +76,7 @@ def entry_points(contents: Contents, archive: Path, scratch: Path, unit: Unit, e
     """Each entry point of the executable that the harness runs: error against the CPU, and time."""
     device = opened.Opened(uri)
     file = opened.parameter_file(unit, archive, scratch)
-    loaded = device.load(archive / unit.executable, device.parameters(unit.scope, file) if file else None)
+    loaded = device.load(archive / unit.executable, device.parameters(unit.scope, file) if file else None, fenced=unit.fenced)
     values = graph.Values(scratch, unit.batch_size)
     for entry in graph.ordered(list(unit.entry_points)):
         emit({"begin": entry})
@@ -112,7 +114,8 @@ def _drawing(contents: Contents, archive: Path, scratch: Path, size: int, uri: s
     device, loaded = opened.Opened(uri), {}
     for module, unit in chosen.items():
         file = opened.parameter_file(unit, archive, scratch)
-        loaded[module] = unit, device.load(archive / unit.executable, device.parameters(unit.scope, file) if file else None)
+        parameters = device.parameters(unit.scope, file) if file else None
+        loaded[module] = unit, device.load(archive / unit.executable, parameters, fenced=unit.fenced)
     return graph.Drawing(device, contents, loaded, size)
 
 
@@ -126,15 +129,19 @@ def batch(contents: Contents, archive: Path, scratch: Path, size: int, emit: Emi
 def start_all(contents: Contents, archive: Path, scratch: Path, size: int, emit: Emit, uris: list[str]) -> None:
     """Open every device in this one process, then one batch on each, all at once."""
     ready: dict[str, graph.Drawing] = {}
-    for uri in uris:
+
+    def start(uri: str) -> None:
         emit({"begin": uri})
         started = time.perf_counter()
         try:
             ready[uri] = _drawing(contents, archive, scratch, size, uri.split("#")[0])
         except (RuntimeError, ValueError) as error:
             emit({"device": uri, "outcome": "failed", "cause": str(error).split("\n")[0][:300]})
-            continue
+            return
         emit({"device": uri, "open_seconds": time.perf_counter() - started})
+
+    for uri in uris:  # each in a thread of its own, as the harness does: IREE's HIP driver leaves its context behind on the thread's stack
+        _each(start, [uri])
     images: dict[str, np.ndarray] = {}
 
     def draw(uri: str) -> None:
@@ -148,10 +155,15 @@ def start_all(contents: Contents, archive: Path, scratch: Path, size: int, emit:
         emit({"device": uri, "together_seconds": time.perf_counter() - started})
 
     for _ in range(2):  # the first batch loads code; the second one's time replaces its
-        threads = [threading.Thread(target=draw, args=(uri,), daemon=True) for uri in list(ready)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        _each(draw, list(ready))
     for uri in ready:
         emit({"device": uri, "outcome": "ok", "same_as_first": bool(np.array_equal(images[uri], images[next(iter(ready))]))})
+
+
+def _each(action: Callable[[str], None], uris: list[str]) -> None:
+    """Do it for every device at the same time, a thread each."""
+    threads = [threading.Thread(target=action, args=(uri,), daemon=True) for uri in uris]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

@@ -138,6 +138,12 @@ def entry_points(text: str) -> dict[str, list[str]]:
     return found
 
 
+def fenced(text: str, name: str) -> bool:
+    """Whether the exported function `name` takes fences (--iree-execution-model=async-external)."""
+    start = text.find(f"  util.func public @{name}(")
+    return "!hal.fence" in text[start:text.find("\n", start)]
+
+
 def device_line(text: str) -> str:
     """The line of a flow-level module that says what it is compiled for."""
     match = DEVICE.search(text)

@@ -67,7 +67,7 @@ class Drawing:
         self._arguments: dict[str, list[HalBufferView]] = {}
         for unit, loaded in units.values():
             for entry, kinds in unit.entry_points.items():
-                self._calls[entry] = lambda arguments, loaded=loaded, entry=entry: loaded.call(entry, arguments)  # type: ignore[misc]
+                self._calls[entry] = lambda arguments, loaded=loaded, entry=entry: loaded.queue(entry, arguments)  # type: ignore[misc]
                 self._arguments[entry] = [device.to_device(tensors.seeded(kind, f"{entry}.{index}"), tensors.of(kind)[1])
                                           for index, kind in enumerate(kinds)]
         guidance, step = (units["scheduled_unet"][0].entry_points[FORWARD][index] for index in (_GUIDANCE, _STEP))
@@ -75,9 +75,13 @@ class Drawing:
         self._steps = [device.to_device(np.full(tensors.of(step)[0], index, np.int64), "i64") for index in range(contents.num_inference_steps)]
         self._decodes = max(1, size // units["vae"][0].batch_size)
         self._device = device
+        self._wait = units["vae"][1].wait  # one timeline for the whole device
 
     def draw(self) -> np.ndarray:
-        """One batch: encode, initialize, every step, decode (as often as the batch needs); the last image on the host."""
+        """One batch: encode, initialize, every step, decode (as often as the batch needs); the last image on the host.
+
+        All of it is queued before the wait where the executables take fences, as the harness does.
+        """
         embeds, text = self._calls[ENCODE](self._arguments[ENCODE])
         latents, time_ids = self._calls[INITIALIZE](self._arguments[INITIALIZE])
         for step in self._steps:
@@ -86,6 +90,7 @@ class Drawing:
         images = [latents] if self._decodes == 1 else self._arguments[DECODE]
         for _ in range(self._decodes):
             decoded, = self._calls[DECODE](images)
+        self._wait()
         return self._device.to_host(decoded)[0]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import iree.runtime as rt
 import numpy as np
-from iree.runtime import HalBufferView, HalElementType, _binding
+from iree.runtime import HalBufferView, HalElementType, HalFence, _binding
 
 from scripts.first_contact_parts import tensors
 from scripts.first_contact_parts.contents import Unit
@@ -34,9 +34,11 @@ class Opened:
         name, _, _ = uri.partition("://")
         if name == LOCAL:
             rt.flags.parse_flags(f"--task_topology_group_count={len(os.sched_getaffinity(0))}")
-        driver = _binding.create_hal_driver(name)
+        # a driver of its own for each CPU device: one driver's devices share their threads. GPUs: 64 drivers would not fit a process
+        driver = _binding.create_hal_driver(name) if name.startswith("local") else rt.get_driver(name)
         self.device = driver.create_default_device() if name.startswith("local") else driver.create_device_by_uri(uri)
         self.instance = rt.VmInstance()
+        self._timeline = Timeline(self.device)
         self._sink = rt.HalModuleDebugSink(sink) if sink else None
         self._hal = (rt.create_hal_module(self.instance, self.device, debug_sink=self._sink) if sink
                      else rt.create_hal_module(self.instance, self.device))
@@ -47,11 +49,11 @@ class Opened:
         index.load(str(path))
         return rt.create_io_parameters_module(self.instance, index.create_provider(scope=scope))
 
-    def load(self, path: Path, parameters: Any = None) -> Loaded:
-        """An executable with its context; its initializers run here."""
+    def load(self, path: Path, parameters: Any = None, *, fenced: bool = False) -> Loaded:
+        """An executable with its context; its initializers run here. `fenced`: its functions take fences."""
         module = rt.VmModule.mmap(self.instance, str(path))
         modules = [self._hal, module] if parameters is None else [self._hal, parameters, module]
-        return Loaded(rt.VmContext(self.instance, modules), module)
+        return Loaded(rt.VmContext(self.instance, modules), module, self._timeline if fenced else None)
 
     def to_device(self, array: np.ndarray, element: str) -> HalBufferView:
         """A copy of a carrier array in the device's memory."""
@@ -72,25 +74,56 @@ class Opened:
         return rt.DeviceArray(self.device, flat).to_host().view(carrier).reshape(shape).copy(), element
 
 
-class Loaded:
-    """An executable in a context."""
+class Timeline:
+    """One row of work on a device: each call waits for the one before it, on the device."""
 
-    def __init__(self, context: Any, module: Any) -> None:
+    def __init__(self, device: Any) -> None:
+        self._semaphore = device.create_semaphore(0)
+        self._value = 0
+
+    def next(self) -> tuple[HalFence, HalFence]:
+        """Fences of the next call: what it waits for, and what it signals."""
+        before = HalFence.create_at(self._semaphore, self._value)
+        self._value += 1
+        return before, HalFence.create_at(self._semaphore, self._value)
+
+    def wait(self) -> None:
+        """Until all of it is done; RuntimeError for work that failed. A hang is the parent's to end."""
+        HalFence.create_at(self._semaphore, self._value).wait()
+
+
+class Loaded:
+    """An executable in a context. With a `timeline` its functions take fences and return before the device is done."""
+
+    def __init__(self, context: Any, module: Any, timeline: Timeline | None) -> None:
         self._context = context
         self._module = module
+        self._timeline = timeline
         self._functions: dict[str, Any] = {}
 
     def call(self, name: str, arguments: Sequence[HalBufferView]) -> list[HalBufferView]:
         """Call a function and wait for it."""
+        results = self.queue(name, arguments)
+        self.wait()
+        return results
+
+    def queue(self, name: str, arguments: Sequence[HalBufferView]) -> list[HalBufferView]:
+        """Call a function; with a timeline the results are there after `wait`."""
         if name not in self._functions:
             self._functions[name] = self._module.lookup_function(name)
             if self._functions[name] is None:
                 raise ValueError(f"{self._module.name} has no function {name}")
-        inputs, outputs = rt.VmVariantList(len(arguments)), rt.VmVariantList(2)
-        for argument in arguments:
+        fences = self._timeline.next() if self._timeline else ()
+        inputs, outputs = rt.VmVariantList(len(arguments) + len(fences)), rt.VmVariantList(2)
+        for argument in (*arguments, *fences):
             inputs.push_ref(argument)
         self._context.invoke(self._functions[name], inputs, outputs)
         return [outputs.get_as_object(index, HalBufferView) for index in range(outputs.size)]
+
+    def wait(self) -> None:
+        """Until everything queued on the device is done."""
+        if self._timeline:
+            self._timeline.wait()
 
 
 def parameter_file(unit: Unit, archive: Path, scratch: Path) -> Path | None:

@@ -186,7 +186,8 @@ def _unit(settings: PackSettings, made: Manifest, graph: Graph, paths: Mapping[s
         random_parameters=() if archive else tuple((parameter, kind) for _, parameter, kind in named),
         dispatches=tuple(Dispatch(label=one.label, operands=one.operands, results=one.results, calls=graph.found.calls[one.label])
                          for one in graph.found.dispatches),
-        unprobed=graph.found.unprobed, digests={relative[what]: document.digest(path) for what, path in paths.items()})
+        unprobed=graph.found.unprobed, digests={relative[what]: document.digest(path) for what, path in paths.items()},
+        fenced=any(flow_text.fenced(graph.flow, entry) for entry in graph.executable.entry_points))
 
 
 def reference_of(chosen: target.Target) -> str:

@@ -39,7 +39,7 @@ def trace(contents: Contents, archive: Path, scratch: Path, unit: Unit, emit: Em
 
     device = opened.Opened(opened.LOCAL, keep)
     file = opened.parameter_file(unit, archive, scratch)
-    loaded = device.load(archive / unit.reference, device.parameters(unit.scope, file) if file else None)
+    loaded = device.load(archive / unit.reference, device.parameters(unit.scope, file) if file else None, fenced=unit.fenced)
     values = graph.Values(scratch, unit.batch_size)
     for entry in graph.ordered(list(unit.entry_points)):
         emit({"begin": entry})

@@ -169,8 +169,11 @@ class Run:
             one |= {"outcome": "wrong", "cause": line["departs"]}
         elif "relative_error" in line:
             right = line["relative_error"] <= line["tolerance"]
-            one |= {"outcome": "ok" if right else "wrong",
-                    "cause": "" if right else "its operands are the CPU's bit for bit, its results depart: this dispatch is a culprit"}
+            one |= {"outcome": "ok" if right else "wrong", "cause": ""}
+            if not right:
+                one["cause"] = "its operands are the CPU's bit for bit, its results depart: this dispatch is a culprit"
+            elif line.get("blank"):
+                one["cause"] = "zero everywhere on the CPU too: says little"
         elif one["outcome"] == "skipped":
             one["cause"] = one["cause"] if one["cause"].startswith("no CPU") else "ran, and no CPU result to compare with"
 
