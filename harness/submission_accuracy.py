@@ -37,8 +37,8 @@ def check(folder: Path, where: str, division: str, evidence: Evidence) -> Iterat
 
 
 def score(content: str, metric: str) -> float | None:
-    """A metric of accuracy.txt, by the official checker's pattern."""
-    found = re.search(rf"'{metric}':\s+'?([\d.]+)", content)
+    """A metric of accuracy.txt. The official checker's pattern takes no sign: rounding can leave -1e-5 where images are the originals."""
+    found = re.search(rf"'{metric}':\s+'?(-?[\d.]+(?:e-?\d+)?)", content)
     return float(found[1]) if found else None
 
 

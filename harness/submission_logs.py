@@ -146,10 +146,12 @@ def _limits(log: Log, file: str) -> Iterator[Finding]:
     if not (log.values.get("result_99.00_percentile_latency_ns") or float("inf")) <= limits.TARGET_LATENCY_NS:
         yield Finding(code="latency", file=file, found=f"99 % within {log.values.get('result_99.00_percentile_latency_ns')} ns",
                       wanted=f"at most {limits.TARGET_LATENCY_NS}")
+    short = not log.seconds * 1e3 >= limits.MIN_DURATION_MS
     if not (log.values.get("effective_target_latency_percentile") or 0) >= 0.99:
-        yield Finding(code="percentile", file=file, wanted="0.99",
+        # early stopping needs 459 queries at 99 %, so a short run lowers it to be valid
+        yield Finding(code="short_percentile" if short else "percentile", file=file, wanted="0.99",
                       found=f"effective_target_latency_percentile is {log.values.get('effective_target_latency_percentile')}")
-    if not log.seconds * 1e3 >= limits.MIN_DURATION_MS:
+    if short:
         yield Finding(code="duration", file=file, found=f"answers for {log.seconds:g} s", wanted=f"{limits.MIN_DURATION_MS / 1e3:g} s")
 
 

@@ -61,3 +61,11 @@ def test_a_log_shorter_than_what_is_kept_stays_whole(tmp_path: Path) -> None:
     log, _ = scan(path, 1)
     assert list(submission_accuracy.check_truncated(tmp_path / "short.json", "log", log)) == []
     assert list(submission_accuracy.check_truncated(tmp_path / "short.json", "log", replace(log, answer_bytes=3))) != []
+
+
+@pytest.mark.parametrize(("content", "value"), [
+    ("Accuracy Results: {'FID_SCORE': '23.8', 'CLIP_SCORE': '31.7'}", 23.8), ("{'FID_SCORE': 23.8}", 23.8), ("# note\nx 'FID_SCORE': '-2.1e-05'", -2.1e-5),
+    ("{'CLIP_SCORE': '31.7'}", None),
+])
+def test_a_score_in_accuracy_txt(content: str, value: float | None) -> None:
+    assert submission_accuracy.score(content, "FID_SCORE") == value
