@@ -1,10 +1,10 @@
 """TEST01's part III: python -m eval.part_3 --accuracy RUN --test RUN
 
-When the answers that a TEST01 run sampled are not those of the accuracy run (a device's bits can change with the batch size), MLPerf
-compares scores instead: FID and CLIP score of the sampled indices, once as the accuracy run drew them and once as the TEST01 run
-did. Writes baseline_accuracy.txt and compliance_accuracy.txt into the TEST01 run's score/, where harness.submission finds them.
-MLCommons makes the first of them with create_accuracy_baseline.sh (compliance/TEST01) and its accuracy script; the networks here
-are those of eval.score. Exit code 0: inside the submission checker's tolerance, 1: outside.
+When the answers that a TEST01 run sampled are not those of the accuracy run (a device's bits can change with the batch
+size), MLPerf compares scores instead: FID and CLIP score of the sampled indices, once as the accuracy run drew them and once
+as the TEST01 run did. Writes baseline_accuracy.txt and compliance_accuracy.txt into the TEST01 run's score/, where
+harness.submission finds them. MLCommons makes the first with create_accuracy_baseline.sh (compliance/TEST01) and its accuracy
+script; the networks here are those of eval.score. Exit code 0: inside the submission checker's tolerance, 1: outside.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def compare(settings: Part3Settings) -> tuple[dict[str, float], dict[str, float]
                          f"{result.sample_set_digest[:12]}; repeat the older run")
     sample_set = run_folder.read_samples(result)
     shape = run_folder.image_shape(sample_set)
-    logs = [AccuracyLog(run / LOADGEN / accuracy_log.NAME, samples=len(sample_set), answer_bytes=math.prod(shape), sampled=sampled)
+    logs = [AccuracyLog(run / LOADGEN / accuracy_log.NAME, samples=len(sample_set), answer_bytes=math.prod(shape),
+                        sampled=sampled)
             for run, sampled in ((settings.accuracy, False), (settings.test, True))]
     rows = {index: row for row, index in enumerate(sorted(index for index, _ in logs[1]))}
     if len(rows) < 2:
@@ -87,11 +88,13 @@ def _read_test(run: Path) -> RunResult:
 def parse(argv: Sequence[str] | None = None) -> Part3Settings:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m eval.part_3", allow_abbrev=False,
-                                     description="Compare the scores of the answers that a TEST01 run sampled (TEST01, part III).")
+                                     description="Compare the scores of the answers that a TEST01 run sampled (TEST01, part "
+                                                 "III).")
     parser.add_argument("--accuracy", type=Path, required=True, help="folder of the accuracy run")
     parser.add_argument("--test", type=Path, required=True, help="folder of the TEST01 run")
     parser.add_argument("--scorer", type=Path, help="networks and files to score with (default: eval/scorers/<model>.json)")
-    parser.add_argument("--weights", type=Path, default=scorer.WEIGHTS, help="folder of files you bring (default %(default)s)")
+    parser.add_argument("--weights", type=Path, default=scorer.WEIGHTS,
+                        help="folder of files you bring (default %(default)s)")
     return Part3Settings(**vars(parser.parse_args(argv)))
 
 

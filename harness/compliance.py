@@ -60,7 +60,8 @@ def script(mlcommons: Path, *parts: str) -> Path:
     """A file of the checkout; MissingFileError says where it comes from."""
     path = mlcommons.joinpath(*parts)
     if not path.is_file():
-        raise MissingFileError(f"{path} does not exist; --mlcommons is a checkout of github.com/mlcommons/inference at tag {TAG}")
+        raise MissingFileError(f"{path} does not exist; --mlcommons is a checkout of github.com/mlcommons/inference at tag "
+                               f"{TAG}")
     return path
 
 
@@ -105,9 +106,11 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _run(command: list[str], scratch: Path, mlcommons: Path) -> str:
-    environment = os.environ | {"PYTHONPATH": str((mlcommons / "tools" / "submission").resolve()), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {"PYTHONPATH": str((mlcommons / "tools" / "submission").resolve()),
+                                "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        done = subprocess.run(command, cwd=scratch, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        done = subprocess.run(command, cwd=scratch, env=environment, text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT,
                               timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
         raise RunError(f"{' '.join(command)} did not end in {SECONDS / 3600:g} h") from error
@@ -135,7 +138,8 @@ def main() -> int:
     result = run_result.read(settings.test)
     for folder in filter(None, (settings.performance, settings.accuracy, settings.test)):
         if (found := run_result.read(folder)).status != "valid" or found.scenario != result.scenario:
-            raise RunError(f"{folder} is a {found.status} {found.scenario} run; {result.mode} of {result.scenario} needs valid ones")
+            raise RunError(f"{folder} is a {found.status} {found.scenario} run; {result.mode} of {result.scenario} needs "
+                           "valid ones")
     if result.mode not in ("TEST01", "TEST04"):
         raise ConfigError(f"{settings.test} is a {result.mode} run; --test needs a run with --mode TEST01 or TEST04")
     verdict = judge(settings.mlcommons, result.mode, performance=settings.performance / LOADGEN, run=settings.test / LOADGEN,

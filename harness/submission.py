@@ -49,7 +49,8 @@ class SubmissionSettings:
     def __post_init__(self) -> None:
         building = [name for name in (*NEEDED, "system_file", "mlcommons", "calibration") if getattr(self, name) is not None]
         if self.check is not None and (building or self.runs):
-            raise ConfigError(f"--check {self.check} builds nothing; leave --{(building or ['runs'])[0].replace('_', '-')} away")
+            raise ConfigError(f"--check {self.check} builds nothing; leave --{(building or ['runs'])[0].replace('_', '-')} "
+                              "away")
         if self.check is None:
             absent = [name for name in NEEDED if getattr(self, name) is None] + ([] if self.runs else ["runs"])
             if absent:
@@ -64,7 +65,8 @@ class SubmissionSettings:
 
 def parse(argv: Sequence[str] | None = None) -> SubmissionSettings:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m harness.submission", allow_abbrev=False, description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m harness.submission", allow_abbrev=False,
+                                     description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--check", type=Path, metavar="TREE", help="only check this tree")
     add("--runs", type=Path, nargs="+", default=[], metavar="RUN",
@@ -77,22 +79,27 @@ def parse(argv: Sequence[str] | None = None) -> SubmissionSettings:
     add("--system-file", type=Path, help="TOML with what the machine cannot say of itself (harness/systems/)")
     add("--mlcommons", type=Path, help="checkout of mlcommons/inference at tag v5.1.1: judges the compliance runs")
     add("--calibration", type=Path, metavar="FILE.md", help="how a quantized build was calibrated")
-    add("--measurement", action="append", default=[], metavar="KEY=VALUE", help="a key of the measurements file that the build does not say")
-    add("--checker", type=Path, help="MLCommons' submission_checker.py, or the checkout: judges the tree after our pre-flight")
+    add("--measurement", action="append", default=[], metavar="KEY=VALUE",
+        help="a key of the measurements file that the build does not say")
+    add("--checker", type=Path, help="MLCommons' submission_checker.py, or the checkout: judges the tree after our "
+                                     "pre-flight")
     add("--rehearsal", action="store_true",
-        help=f"no submission: null devices and small pictures are accepted; builds for submitter {REHEARSER} in the open division only")
+        help=f"no submission: null devices and small pictures are accepted; builds for submitter {REHEARSER} in the open "
+             "division only")
     given = vars(parser.parse_args(argv))
     pairs = [entry.partition("=") for entry in given["measurement"]]
     if wrong := [key for key, equals, _ in pairs if not equals]:
         raise ConfigError(f"--measurement {wrong[0]!r} is not KEY=VALUE")
-    return SubmissionSettings(**given | {"runs": tuple(given["runs"]), "measurement": {key: value for key, _, value in pairs}})
+    return SubmissionSettings(**given | {"runs": tuple(given["runs"]),
+                                         "measurement": {key: value for key, _, value in pairs}})
 
 
 def build(settings: SubmissionSettings) -> Path:
     """The tree; says when compliance runs stay out of it."""
     submission = settings.submission()
     if not submission_tree.judged(submission):
-        print(f"no --mlcommons: {' and '.join(TESTS)} are not judged and stay out of the tree, which the open division allows")
+        print(f"no --mlcommons: {' and '.join(TESTS)} are not judged and stay out of the tree, which the open division "
+              "allows")
     return submission_tree.build(submission, null_runs=settings.rehearsal)
 
 
@@ -106,7 +113,8 @@ def report(tree: Path, findings: Sequence[Finding], official: OfficialVerdict | 
         print(f"MLCommons' checker: {official.summary}")
     accepted = not findings and (official is None or official.accepted)
     short = bool(findings) and all(finding.code in submission_check.SHORT for finding in findings)
-    print(json.dumps({"tree": str(tree), "accepted": accepted, "only_too_short": short, "findings": [document.to_dict(finding) for finding in findings],
+    print(json.dumps({"tree": str(tree), "accepted": accepted, "only_too_short": short,
+                      "findings": [document.to_dict(finding) for finding in findings],
                       "checker": None if official is None else official.summary}))
     return 0 if accepted else 1
 

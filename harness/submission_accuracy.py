@@ -37,7 +37,7 @@ def check(folder: Path, where: str, division: str, evidence: Evidence) -> Iterat
 
 
 def score(content: str, metric: str) -> float | None:
-    """A metric of accuracy.txt. The official checker's pattern takes no sign: rounding can leave -1e-5 where images are the originals."""
+    """A metric of accuracy.txt; with a sign, which the official pattern lacks: FID of the originals can round to -1e-5."""
     found = re.search(rf"'{metric}':\s+'?(-?[\d.]+(?:e-?\d+)?)", content)
     return float(found[1]) if found else None
 
@@ -74,9 +74,11 @@ def _scores(content: str, where: str, division: str) -> Iterator[Finding]:
     for bound in SDXL_MLPERF.bounds:
         found = score(content, bound.metric)
         if found is None:
-            yield Finding(code="score", file=where, found=f"no {bound.metric}", wanted="the line that the accuracy script prints")
+            yield Finding(code="score", file=where, found=f"no {bound.metric}",
+                          wanted="the line that the accuracy script prints")
         elif division == "closed" and not bound.accepts(found):
-            yield Finding(code="score", file=where, found=f"{bound.metric} {found:.5f}", wanted=f"{bound.lower:.5f} to {bound.upper:.5f}")
+            yield Finding(code="score", file=where, found=f"{bound.metric} {found:.5f}",
+                          wanted=f"{bound.lower:.5f} to {bound.upper:.5f}")
 
 
 def _coverage(where: str, evidence: Evidence) -> Iterator[Finding]:
@@ -84,11 +86,14 @@ def _coverage(where: str, evidence: Evidence) -> Iterator[Finding]:
     log = evidence.accuracy
     if log.entries != evidence.samples or log.distinct != evidence.samples or log.absent or log.repeated:
         yield Finding(code="coverage", file=where, wanted=f"{evidence.samples} samples, each once",
-                      found=f"{log.entries} answers to {log.distinct} samples; absent {list(log.absent)}, repeated {list(log.repeated)}")
+                      found=f"{log.entries} answers to {log.distinct} samples; absent {list(log.absent)}, repeated "
+                            f"{list(log.repeated)}")
     if evidence.samples < limits.SAMPLES:
-        yield Finding(code="sample_set", file=where, found=f"a sample set of {evidence.samples}", wanted=f"all {limits.SAMPLES} samples")
+        yield Finding(code="sample_set", file=where, found=f"a sample set of {evidence.samples}",
+                      wanted=f"all {limits.SAMPLES} samples")
     if log.answer_bytes != math.prod(evidence.image_shape):
-        yield Finding(code="picture", file=where, found=f"answers of {log.answer_bytes} bytes", wanted=f"{evidence.image_shape} uint8")
+        yield Finding(code="picture", file=where, found=f"answers of {log.answer_bytes} bytes",
+                      wanted=f"{evidence.image_shape} uint8")
 
 
 def _pictures(folder: Path, where: str, evidence: Evidence) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Our pre-flight: all that MLCommons' checker catches in a stable-diffusion-xl tree, and what it misses (docs/SUBMISSION.md)."""
+"""Our pre-flight: all that MLCommons' checker catches in an SDXL tree, and what it misses (docs/SUBMISSION.md)."""
 
 from __future__ import annotations
 
@@ -26,28 +26,30 @@ RUNS = ("results/{}/performance/run_1", "results/{}/accuracy", "compliance/{}/TE
         "compliance/{}/TEST04/performance/run_1")
 OPTIONAL = frozenset({ACCURACY_LOG, "mlperf_log_trace.json"})
 # codes of findings that a run shorter or smaller than MLPerf's has, and that say nothing else of it
-SHORT = frozenset({"effective_min_duration_ms", "effective_samples_per_query", "effective_performance_sample_count", "duration",
+SHORT = frozenset({"effective_min_duration_ms", "effective_samples_per_query", "effective_performance_sample_count",
+                   "duration",
                    "sample_set", "short_test", "short_percentile"})
 
 
 def check(tree: Path, *, rehearsal: bool = False) -> tuple[Finding, ...]:
     """All findings, in the order of the tree; none means ready. ConfigError when there is no tree.
 
-    `rehearsal`: null devices, pictures smaller than SDXL's and submitters FIXTURE and REHEARSAL are allowed, all else is checked.
+    `rehearsal`: null devices, small pictures and submitters FIXTURE and REHEARSAL are allowed, all else is checked.
     """
     if not tree.is_dir():
         raise ConfigError(f"{tree} is no folder; give the one that holds closed/ or open/")
     findings = list(submission_files.check_root(tree))
     submitters = [(division, folder) for division in limits.DIVISIONS for folder in folders(tree / division)]
     if not submitters:
-        findings.append(Finding(code="no_results", file=".", found="no submitter", wanted="closed/<submitter> or open/<submitter>"))
+        findings.append(Finding(code="no_results", file=".", found="no submitter",
+                                wanted="closed/<submitter> or open/<submitter>"))
     for division, submitter in submitters:
         findings += _guarded(str(submitter.relative_to(tree)), partial(_submitter, tree, division, submitter, rehearsal))
     return tuple(dict.fromkeys(findings))
 
 
 def _guarded(where: str, part: Callable[[], Iterator[Finding]]) -> list[Finding]:
-    """The findings of one part. A file so malformed that the part cannot go on is a finding of its own, never a traceback."""
+    """The findings of one part. A file too malformed to go on is a finding of its own, never a traceback."""
     findings: list[Finding] = []
     try:
         findings.extend(part())
@@ -83,9 +85,11 @@ def _model(tree: Path, division: str, submitter: Path, model: Path, rehearsal: b
     for scenario in sorted(set(wanted) - found):
         yield Finding(code="scenario", file=f"{where}/{scenario}", found="absent", wanted=f"all of {', '.join(wanted)}")
     for scenario in sorted(found - set(limits.SCENARIOS)):
-        yield Finding(code="scenario", file=f"{where}/{scenario}", found=f"scenario {scenario}", wanted=f"one of {', '.join(limits.SCENARIOS)}")
+        yield Finding(code="scenario", file=f"{where}/{scenario}", found=f"scenario {scenario}",
+                      wanted=f"one of {', '.join(limits.SCENARIOS)}")
     for scenario in sorted(found & set(limits.SCENARIOS)):
-        yield from _guarded(f"{where}/{scenario}", partial(_scenario, tree, division, submitter, model / scenario, rehearsal))
+        yield from _guarded(f"{where}/{scenario}", partial(_scenario, tree, division, submitter, model / scenario,
+                                                           rehearsal))
     place = model.relative_to(submitter / "results")
     runs = [submitter / name.format(place / scenario) / DETAIL for scenario in limits.SCENARIOS for name in RUNS]
     yield from _guarded(where, partial(_distinct, tree, [path for path in runs if path.is_file()]))
@@ -106,13 +110,15 @@ def _scenario(tree: Path, division: str, submitter: Path, folder: Path, rehearsa
         performance = submission_logs.read(run / DETAIL)
     except ConfigError:
         pass  # absent or garbled: a finding of submission_logs.check
-    yield from submission_systems.check_measurements(submitter, submitter / "measurements" / place, f"{inner}/measurements/{place}",
+    yield from submission_systems.check_measurements(submitter, submitter / "measurements" / place,
+                                                     f"{inner}/measurements/{place}",
                                                      performance)
     path = submission_evidence.path_of(submitter, *place.parts)
     try:
         evidence = submission_evidence.read(path)
     except ConfigError as error:
-        yield Finding(code="evidence", file=str(path.relative_to(tree)), found=str(error), wanted="what harness.submission notes of the whole logs")
+        yield Finding(code="evidence", file=str(path.relative_to(tree)), found=str(error),
+                      wanted="what harness.submission notes of the whole logs")
         return
     yield from _check_evidence(evidence, str(path.relative_to(tree)), place, rehearsal)
     yield from submission_accuracy.check(folder / "accuracy", f"{where}/accuracy", division, evidence)
@@ -124,7 +130,8 @@ def _scenario(tree: Path, division: str, submitter: Path, folder: Path, rehearsa
 def _check_evidence(evidence: Evidence, file: str, place: Path, rehearsal: bool) -> Iterator[Finding]:
     _, model, scenario = place.parts
     if (evidence.model, evidence.scenario) != (model, scenario):
-        yield Finding(code="evidence", file=file, found=f"of {evidence.model} {evidence.scenario}", wanted=f"of {model} {scenario}")
+        yield Finding(code="evidence", file=file, found=f"of {evidence.model} {evidence.scenario}",
+                      wanted=f"of {model} {scenario}")
     if rehearsal:
         return
     if evidence.is_null:

@@ -75,7 +75,7 @@ def read(path: Path) -> Evidence:
 
 
 def answer(line: bytes) -> tuple[int, bytes] | None:
-    """Sample index and hexadecimal digits of a log's line; None when it is no answer. A match over 6 MB of digits would be slow."""
+    """Sample index and hexadecimal digits of a log's line, None when it is no answer; without a match over 6 MB of digits."""
     head, tail = HEAD.match(line), TAIL.search(line, max(0, len(line) - 8))
     if head is None or tail is None:
         return None
@@ -100,7 +100,8 @@ def scan(path: Path, samples: int, shown: Collection[int] = ()) -> tuple[LogEvid
                     continue
                 found = answer(line)
                 if found is None or found[0] >= samples:
-                    raise RunError(f"{path}:{number} is no answer to one of {samples} samples: {line[:60]!r}; give the folder "
+                    raise RunError(f"{path}:{number} is no answer to one of {samples} samples: {line[:60]!r}; give the "
+                                   "folder "
                                    "of a whole run, with the log as LoadGen wrote it")
                 index, data = found
                 entries += 1
@@ -113,7 +114,8 @@ def scan(path: Path, samples: int, shown: Collection[int] = ()) -> tuple[LogEvid
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}; the accuracy log of a run is needed whole") from error
     if last.strip() != b"]" or len(lengths) != 1:
-        raise RunError(f"{path} has {entries} answers of {sorted(lengths)} digits and ends with {last[-20:]!r}; a whole log has "
+        raise RunError(f"{path} has {entries} answers of {sorted(lengths)} digits and ends with {last[-20:]!r}; a whole log "
+                       "has "
                        "answers of one length and ends with ']': repeat the run")
     absent = [index for index, mark in enumerate(seen) if not mark]
     return LogEvidence(sha256=state.hexdigest(), bytes=size, entries=entries, distinct=samples - len(absent),

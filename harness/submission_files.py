@@ -16,14 +16,16 @@ def check_root(tree: Path) -> Iterator[Finding]:
     """What lies beside the divisions and beside the submitters."""
     for path in sorted(tree.iterdir()):
         if path.is_file() and path.suffix not in ROOT_SUFFIXES:
-            yield Finding(code="stray_file", file=path.name, found="a file outside the divisions", wanted="only .md and .pdf there")
+            yield Finding(code="stray_file", file=path.name, found="a file outside the divisions",
+                          wanted="only .md and .pdf there")
         elif path.is_dir() and path.name not in (*limits.DIVISIONS, *IGNORED):
             yield Finding(code="division", file=path.name, found="a folder outside the divisions",
                           wanted=f"one of {', '.join(limits.DIVISIONS)} (network is not supported)")
         elif path.is_dir() and path.name in limits.DIVISIONS:
             for inner in sorted(path.iterdir()):
                 if inner.is_file():
-                    yield Finding(code="stray_file", file=f"{path.name}/{inner.name}", found="a file outside the submitters' folders",
+                    yield Finding(code="stray_file", file=f"{path.name}/{inner.name}",
+                                  found="a file outside the submitters' folders",
                                   wanted="none")
 
 
@@ -32,7 +34,8 @@ def check_names(tree: Path, submitter: Path) -> Iterator[Finding]:
     for path in sorted(submitter.rglob("*")):
         where = str(path.relative_to(tree))
         if path.is_symlink():
-            yield Finding(code="link", file=where, found=f"a link to {path.readlink()}", wanted="a file: links break when the tree is copied")
+            yield Finding(code="link", file=where, found=f"a link to {path.readlink()}",
+                          wanted="a file: links break when the tree is copied")
             continue
         if path.name.startswith("."):
             yield Finding(code="name", file=where, found="a name that starts with '.'", wanted="names that git shows")
@@ -52,11 +55,14 @@ def check_systems(tree: Path, submitter: Path) -> Iterator[Finding]:
     results = {path.name for path in folders(submitter / "results")}
     described = {path.stem for path in (submitter / "systems").glob("*.json")}
     for system in sorted({path.name for path in folders(submitter / "measurements")} - results):
-        yield Finding(code="no_results", file=f"{place}/measurements/{system}", found="measurements without results", wanted="none")
+        yield Finding(code="no_results", file=f"{place}/measurements/{system}", found="measurements without results",
+                      wanted="none")
     for system in sorted(described - results):
-        yield Finding(code="no_results", file=f"{place}/systems/{system}.json", found="a system without results", wanted="none")
+        yield Finding(code="no_results", file=f"{place}/systems/{system}.json", found="a system without results",
+                      wanted="none")
     for system in sorted(results - described):
-        yield Finding(code="system", file=f"{place}/systems/{system}.json", found="absent", wanted="the system's description")
+        yield Finding(code="system", file=f"{place}/systems/{system}.json", found="absent",
+                      wanted="the system's description")
     if not results:
         yield Finding(code="no_results", file=f"{place}/results", found="no results", wanted="a folder for each system")
 
@@ -67,7 +73,8 @@ def check_list(where: str, folder: Path, wanted: set[str], optional: frozenset[s
     for name in sorted(wanted - found):
         yield Finding(code="missing", file=f"{where}/{name}", found="absent", wanted="a file")
     for name in sorted(found - wanted - optional):
-        yield Finding(code="stray_file", file=f"{where}/{name}", found="a file that has no place here", wanted=f"{', '.join(sorted(wanted))}")
+        yield Finding(code="stray_file", file=f"{where}/{name}", found="a file that has no place here",
+                      wanted=f"{', '.join(sorted(wanted))}")
 
 
 def check_folders(where: str, folder: Path, wanted: set[str]) -> Iterator[Finding]:
@@ -76,7 +83,8 @@ def check_folders(where: str, folder: Path, wanted: set[str]) -> Iterator[Findin
     for name in sorted(wanted - found):
         yield Finding(code="missing", file=f"{where}/{name}", found="absent", wanted="a folder")
     for name in sorted(found - wanted):
-        yield Finding(code="stray_file", file=f"{where}/{name}", found="a folder that has no place here", wanted=f"{', '.join(sorted(wanted))}")
+        yield Finding(code="stray_file", file=f"{where}/{name}", found="a folder that has no place here",
+                      wanted=f"{', '.join(sorted(wanted))}")
 
 
 def folders(folder: Path) -> list[Path]:

@@ -46,7 +46,8 @@ MEASUREMENT_KEYS: Final = ("input_data_types", "retraining", "starting_weights_f
                            "weight_transformations")
 # key -> whether the checker wants more than an empty value; 0 counts as empty, "0" and "N/A" do not
 SYSTEM_KEYS: Final[dict[str, bool]] = {
-    "division": True, "submitter": True, "status": True, "system_name": True, "system_type": True, "system_type_detail": False,
+    "division": True, "submitter": True, "status": True, "system_name": True, "system_type": True,
+    "system_type_detail": False,
     "number_of_nodes": True, "host_processor_model_name": True, "host_processors_per_node": True,
     "host_processor_core_count": True, "host_processor_frequency": False, "host_processor_caches": False,
     "host_processor_interconnect": False, "host_memory_capacity": True, "host_memory_configuration": True,

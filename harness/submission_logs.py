@@ -100,7 +100,8 @@ def check(folder: Path, where: str, scenario: str, mode: str) -> Iterator[Findin
         return
     file = f"{where}/{DETAIL}"
     if log.errors or log.values.get("num_errors"):
-        yield Finding(code="loadgen_errors", file=file, found=f"LoadGen errors {list(log.errors)}", wanted="none: repeat the run")
+        yield Finding(code="loadgen_errors", file=file, found=f"LoadGen errors {list(log.errors)}",
+                      wanted="none: repeat the run")
     for key, wanted in _wanted(scenario, mode).items():
         if (found := log.values.get(key)) != wanted:
             yield Finding(code=key, file=file, found=f"{key} is {found!r}", wanted=repr(wanted))
@@ -110,7 +111,8 @@ def check(folder: Path, where: str, scenario: str, mode: str) -> Iterator[Findin
                       wanted=f"release {limits.LOADGEN}")
     if mode == "accuracy":
         if (found := log.values.get("qsl_reported_total_count")) != limits.SAMPLES:
-            yield Finding(code="sample_set", file=file, found=f"a sample set of {found}", wanted=f"all {limits.SAMPLES} samples")
+            yield Finding(code="sample_set", file=file, found=f"a sample set of {found}",
+                          wanted=f"all {limits.SAMPLES} samples")
     else:
         yield from _limits(log, file)
         yield from _figures(log, file)
@@ -136,23 +138,24 @@ def _limits(log: Log, file: str) -> Iterator[Finding]:
     if log.scenario == "Offline":
         yield from _at_least(log, file, "effective_samples_per_query", limits.SAMPLES)
         if float(log.values.get("result_max_latency_ns") or 0) < 1e6 * limits.MIN_DURATION_MS:
-            yield Finding(code="duration", file=file, found=f"the last answer after {log.values.get('result_max_latency_ns')} ns",
-                          wanted=f"at least {limits.MIN_DURATION_MS / 1e3:g} s")
+            yield Finding(code="duration", file=file, wanted=f"at least {limits.MIN_DURATION_MS / 1e3:g} s",
+                          found=f"the last answer after {log.values.get('result_max_latency_ns')} ns")
         return
     limit = log.values.get("effective_target_latency_ns") or float("inf")
     if limit > limits.TARGET_LATENCY_NS:
         yield Finding(code="target_latency", file=file, found=f"effective_target_latency_ns is {limit}",
                       wanted=f"at most {limits.TARGET_LATENCY_NS}")
     if not (log.values.get("result_99.00_percentile_latency_ns") or float("inf")) <= limits.TARGET_LATENCY_NS:
-        yield Finding(code="latency", file=file, found=f"99 % within {log.values.get('result_99.00_percentile_latency_ns')} ns",
-                      wanted=f"at most {limits.TARGET_LATENCY_NS}")
+        yield Finding(code="latency", file=file, wanted=f"at most {limits.TARGET_LATENCY_NS}",
+                      found=f"99 % within {log.values.get('result_99.00_percentile_latency_ns')} ns")
     short = not log.seconds * 1e3 >= limits.MIN_DURATION_MS
     if not (log.values.get("effective_target_latency_percentile") or 0) >= 0.99:
         # early stopping needs 459 queries at 99 %, so a short run lowers it to be valid
         yield Finding(code="short_percentile" if short else "percentile", file=file, wanted="0.99",
                       found=f"effective_target_latency_percentile is {log.values.get('effective_target_latency_percentile')}")
     if short:
-        yield Finding(code="duration", file=file, found=f"answers for {log.seconds:g} s", wanted=f"{limits.MIN_DURATION_MS / 1e3:g} s")
+        yield Finding(code="duration", file=file, found=f"answers for {log.seconds:g} s",
+                      wanted=f"{limits.MIN_DURATION_MS / 1e3:g} s")
 
 
 def _at_least(log: Log, file: str, key: str, least: int) -> Iterator[Finding]:
@@ -173,13 +176,13 @@ def _figures(log: Log, file: str) -> Iterator[Finding]:
         yield Finding(code="samples_per_second", file=file, found=f"{log.score:g} samples/s",
                       wanted=f"{again:.6g}: {counted} samples in {seconds:.3f} s")
     if log.scenario == "Offline" and not abs(log.seconds - latest) <= CLOCK_S:
-        yield Finding(code="duration", file=file, found=f"the last latency is {latest:.3f} s", wanted=f"{log.seconds:.3f} s, power_end "
-                      "less power_begin")
+        yield Finding(code="duration", file=file, found=f"the last latency is {latest:.3f} s",
+                      wanted=f"{log.seconds:.3f} s, power_end less power_begin")
     if not log.seconds <= log.times_ms.get("result_validity", 0) / 1e3:
         yield Finding(code="duration", file=file, found=f"a run of {log.seconds:g} s",
                       wanted=f"at most the log's own clock, {log.times_ms.get('result_validity', 0) / 1e3:.3f} s")
-    names = ["result_min_latency_ns", *(f"result_{p}_percentile_latency_ns" for p in ("50.00", "90.00", "95.00", "97.00", "99.00",
-                                                                                      "99.90")), "result_max_latency_ns"]
+    percentiles = ("50.00", "90.00", "95.00", "97.00", "99.00", "99.90")
+    names = ["result_min_latency_ns", *(f"result_{p}_percentile_latency_ns" for p in percentiles), "result_max_latency_ns"]
     row = [float(log.values.get(name, "nan")) for name in names]
     if not all(lower <= upper for lower, upper in itertools.pairwise(row)):
         yield Finding(code="percentiles", file=file, found=f"latencies {row}", wanted="rising from minimum to maximum")
@@ -196,7 +199,7 @@ def summary_fields(content: str) -> dict[str, str]:
 
 
 def _summary(path: Path, file: str, log: Log, mode: str) -> Iterator[Finding]:
-    """The summary is what MLCommons' TEST04 script reads, and the official checker does not open: it must say what the detail says."""
+    """The summary, which TEST04's script reads and the official checker never opens, says what the detail says."""
     try:
         content = text(path)
     except ConfigError as error:
@@ -208,17 +211,20 @@ def _summary(path: Path, file: str, log: Log, mode: str) -> Iterator[Finding]:
         return
     fields = summary_fields(content)
     wanted = {"Scenario": log.scenario, "Mode": log.values.get("effective_test_mode"),
-              "Result is": log.values.get("result_validity"), "samples_per_query": log.values.get("effective_samples_per_query"),
+              "Result is": log.values.get("result_validity"),
+              "samples_per_query": log.values.get("effective_samples_per_query"),
               "target_latency (ns)": log.values.get("effective_target_latency_ns"),
               "Max latency (ns)": log.values.get("result_max_latency_ns"),
               "99.00 percentile latency (ns)": log.values.get("result_99.00_percentile_latency_ns")}
     for name, value in wanted.items():
         if fields.get(name) != str(value):
-            yield Finding(code="summary", file=file, found=f"{name} is {fields.get(name)!r}", wanted=f"{value!r}, as in {DETAIL}")
+            yield Finding(code="summary", file=file, found=f"{name} is {fields.get(name)!r}",
+                          wanted=f"{value!r}, as in {DETAIL}")
     name = SUMMARY_SCORE.get(log.scenario, "")
     try:
         printed = float(fields.get(name, "nan"))
     except ValueError:
         printed = float("nan")
     if not abs(printed - log.score) <= max(PRINTED * log.score, ROUNDED if log.scenario == "Server" else 0):
-        yield Finding(code="summary", file=file, found=f"{name} is {fields.get(name)!r}", wanted=f"{log.score:g}, as in {DETAIL}")
+        yield Finding(code="summary", file=file, found=f"{name} is {fields.get(name)!r}",
+                      wanted=f"{log.score:g}, as in {DETAIL}")

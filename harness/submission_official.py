@@ -32,7 +32,8 @@ def run(checker: Path, tree: Path) -> OfficialVerdict:
     """Judge `tree` by `checker`: submission_checker.py, or the checkout of mlcommons/inference that holds it."""
     script = checker / SCRIPT if checker.is_dir() else checker
     if not script.is_file():
-        raise MissingFileError(f"{script} does not exist; --checker is {SCRIPT.name} of github.com/mlcommons/inference at tag {TAG}, or "
+        raise MissingFileError(f"{script} does not exist; --checker is {SCRIPT.name} of github.com/mlcommons/inference at "
+                               f"tag {TAG}, or "
                                "its checkout")
     with tempfile.TemporaryDirectory(prefix="ireeperf-checker-") as scratch:
         command = [sys.executable, str(script.resolve()), "--input", str(tree.resolve()), "--version", VERSION,

@@ -99,7 +99,8 @@ def _unfilter(filters: np.ndarray, rows: np.ndarray) -> np.ndarray:
         left, up, corner = out[y + 1, x], out[y, x + 1], out[y, x]
         guess = left + up - corner
         from_left, from_up, from_corner = abs(guess - left), abs(guess - up), abs(guess - corner)
-        nearest = np.where((from_left <= from_up) & (from_left <= from_corner), left, np.where(from_up <= from_corner, up, corner))
+        nearest = np.where((from_left <= from_up) & (from_left <= from_corner), left,
+                           np.where(from_up <= from_corner, up, corner))
         kind = filters[y][:, None]
         predicted = np.choose(kind, (np.zeros_like(left), left, up, (left + up) // 2, nearest))
         out[y + 1, x + 1] = (rows[y, x] + predicted) & 255

@@ -1,4 +1,4 @@
-"""The run folders that a submission is made of: found by what their result.json says, and refused unless they may be published."""
+"""The run folders of a submission: found by what their result.json says, refused unless they may be published."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def read(folders: Iterable[Path], *, division: str, null_runs: bool) -> tuple[Sc
         _refuse(run, null_runs)
         modes = found.setdefault(run.result.scenario, {})
         if run.result.mode in modes:
-            raise ConfigError(f"{folder} and {modes[run.result.mode].folder} are both {run.result.scenario} {run.result.mode} "
+            raise ConfigError(f"{folder} and {modes[run.result.mode].folder} are both {run.result.scenario} "
+                              f"{run.result.mode} "
                               "runs; name the one that counts")
         modes[run.result.mode] = run
     if not found:
@@ -76,10 +77,12 @@ def read(folders: Iterable[Path], *, division: str, null_runs: bool) -> tuple[Sc
     needed = ALWAYS + (TESTS if division == "closed" else ())
     for scenario, modes in found.items():
         if absent := [mode for mode in needed if mode not in modes]:
-            raise ConfigError(f"the {scenario} runs lack {', '.join(absent)}; a {division} submission needs {', '.join(needed)}")
+            raise ConfigError(f"the {scenario} runs lack {', '.join(absent)}; a {division} submission needs "
+                              f"{', '.join(needed)}")
     grouped = tuple(_scenario(scenario, found[scenario]) for scenario in sorted(found))
     if len({runs.model for runs in grouped}) > 1:
-        raise ConfigError(f"the runs are of several models ({', '.join(runs.model for runs in grouped)}); build a tree of each")
+        raise ConfigError(f"the runs are of several models ({', '.join(runs.model for runs in grouped)}); build a tree of "
+                          "each")
     if division == "closed" and grouped[0].model != BENCHMARK:
         raise ConfigError(f"the runs are of {grouped[0].model}; the closed division takes {BENCHMARK}, use --division open")
     return grouped
@@ -128,7 +131,8 @@ def _refuse(run: Run, null_runs: bool) -> None:
         raise RunError(f"{run.folder} was answered by null devices ({', '.join(result.devices[:2])}), which draw nothing; "
                        "repeat it with --device iree")
     if result.samples_issued != result.samples_completed:
-        raise RunError(f"{run.folder} completed {result.samples_completed} of {result.samples_issued} samples; repeat the run")
+        raise RunError(f"{run.folder} completed {result.samples_completed} of {result.samples_issued} samples; repeat the "
+                       "run")
 
 
 def _scenario(scenario: str, modes: dict[str, Run]) -> ScenarioRuns:
@@ -138,10 +142,12 @@ def _scenario(scenario: str, modes: dict[str, Run]) -> ScenarioRuns:
         for what in ("manifest_key", "sample_set_digest"):
             ours, theirs = getattr(first.result, what), getattr(run.result, what)
             if ours != theirs:
-                raise ConfigError(f"{run.folder} has {what} {theirs[:12]}, {first.folder} has {ours[:12]}; one submission is of one "
+                raise ConfigError(f"{run.folder} has {what} {theirs[:12]}, {first.folder} has {ours[:12]}; one submission "
+                                  "is of one "
                                   "build and one sample set: repeat the older run")
     manifest = manifests.read(Path(first.result.manifest))
     if manifest.key != first.result.manifest_key:
-        raise ConfigError(f"{first.result.manifest} has key {manifest.key[:12]}, the runs were of {first.result.manifest_key[:12]}: "
+        raise ConfigError(f"{first.result.manifest} has key {manifest.key[:12]}, the runs were of "
+                          f"{first.result.manifest_key[:12]}: "
                           "it was built again since; repeat the runs")
     return ScenarioRuns(scenario=scenario, runs=modes, manifest=manifest)

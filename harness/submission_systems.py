@@ -24,7 +24,8 @@ def check_system(path: Path, where: str, division: str, submitter: str) -> Itera
         if key not in system:
             yield Finding(code="system", file=where, found=f"{key} is absent", wanted="all keys of a system description")
         elif meaningful and not system[key]:
-            yield Finding(code="system", file=where, found=f"{key} is {system[key]!r}", wanted='a meaningful value ("0" or "N/A" for none)')
+            yield Finding(code="system", file=where, found=f"{key} is {system[key]!r}",
+                          wanted='a meaningful value ("0" or "N/A" for none)')
     for key in sorted(system.keys() - limits.SYSTEM_KEYS.keys()):
         yield Finding(code="system", file=where, found=f"key {key!r}", wanted="only keys of a system description")
     for key, wanted in (("submitter", submitter.lower()), ("division", division)):
@@ -48,10 +49,12 @@ def check_documents(submitter: Path, where: str, division: str, models: set[str]
     places = [submitter / "calibration.md", submitter / "documentation" / "calibration.md"]
     found = [path for path in places if path.is_file()]
     if not found and division == "closed":
-        yield Finding(code="calibration", file=f"{where}/documentation/calibration.md", found="absent", wanted="how weights were quantized")
+        yield Finding(code="calibration", file=f"{where}/documentation/calibration.md", found="absent",
+                      wanted="how weights were quantized")
     for path in found:
         if len(text(path).strip()) < ENOUGH:
-            yield Finding(code="calibration", file=f"{where}/{path.relative_to(submitter)}", found=f"{path.stat().st_size} bytes",
+            yield Finding(code="calibration", file=f"{where}/{path.relative_to(submitter)}",
+                          found=f"{path.stat().st_size} bytes",
                           wanted="how weights were quantized, in words")
     others = models - {limits.BENCHMARK}
     if others and division == "open":
@@ -59,11 +62,13 @@ def check_documents(submitter: Path, where: str, division: str, models: set[str]
         try:
             mapping = json_object(submitter / "model_mapping.json")
         except ConfigError as error:
-            yield Finding(code="model_mapping", file=file, found=str(error), wanted=f"{sorted(others)} mapped to {limits.BENCHMARK}")
+            yield Finding(code="model_mapping", file=file, found=str(error),
+                          wanted=f"{sorted(others)} mapped to {limits.BENCHMARK}")
             return
         for model in sorted(others):
             if mapping.get(model) != limits.BENCHMARK:
-                yield Finding(code="model_mapping", file=file, found=f"{model} is mapped to {mapping.get(model)!r}", wanted=limits.BENCHMARK)
+                yield Finding(code="model_mapping", file=file, found=f"{model} is mapped to {mapping.get(model)!r}",
+                              wanted=limits.BENCHMARK)
 
 
 def check_measurements(submitter: Path, folder: Path, where: str, performance: Log | None) -> Iterator[Finding]:
@@ -71,7 +76,8 @@ def check_measurements(submitter: Path, folder: Path, where: str, performance: L
     system, model, scenario = folder.parts[-3:]
     for name in ("README.md", "user.conf"):
         if not (folder / name).is_file() or not text(folder / name).strip():
-            yield Finding(code="measurements", file=f"{where}/{name}", found="absent or empty", wanted="a file that says something")
+            yield Finding(code="measurements", file=f"{where}/{name}", found="absent or empty",
+                          wanted="a file that says something")
     described = [path for path in sorted(folder.glob("*.json")) if path.name.startswith(system)]
     if len(described) != 1:
         yield Finding(code="measurements", file=where, found=f"descriptions {[path.name for path in described]}",
@@ -87,11 +93,13 @@ def check_measurements(submitter: Path, folder: Path, where: str, performance: L
         if not values.get(key):
             yield Finding(code="measurements", file=file, found=f"{key} is {values.get(key)!r}", wanted="a value")
     for key in sorted(values.keys() - set(limits.MEASUREMENT_KEYS)):
-        yield Finding(code="measurements", file=file, found=f"key {key!r}", wanted=f"exactly {', '.join(limits.MEASUREMENT_KEYS)}")
+        yield Finding(code="measurements", file=file, found=f"key {key!r}",
+                      wanted=f"exactly {', '.join(limits.MEASUREMENT_KEYS)}")
     implementation = described[0].stem.removeprefix(f"{system}_").removesuffix(f"_{scenario}")
     code = submitter / "code" / model / implementation
     if not code.is_dir() or not any(code.iterdir()):
-        yield Finding(code="code", file=str(Path(*where.split("/")[:2]) / "code" / model / implementation), found="absent or empty",
+        yield Finding(code="code", file=str(Path(*where.split("/")[:2]) / "code" / model / implementation),
+                      found="absent or empty",
                       wanted="the code, or where it is")
     if performance is not None and (folder / "user.conf").is_file():
         yield from _check_conf(folder / "user.conf", f"{where}/user.conf", model, performance)
@@ -105,6 +113,8 @@ def _check_conf(path: Path, file: str, model: str, log: Log) -> Iterator[Finding
     for prefix in (f"{model}.{log.scenario}", f"*.{log.scenario}", f"{model}.*", "*.*"):  # LoadGen's order of look-up
         if (found := values.get(f"{prefix}.target_qps")) is not None:
             if not isinstance(wanted, int | float) or abs(float(found) - wanted) > 1e-5 * abs(wanted):
-                yield Finding(code="user_conf", file=file, found=f"{prefix}.target_qps is {found}", wanted=f"{wanted}, which the run logged")
+                yield Finding(code="user_conf", file=file, found=f"{prefix}.target_qps is {found}",
+                              wanted=f"{wanted}, which the run logged")
             return
-    yield Finding(code="user_conf", file=file, found=f"no target_qps for {model}.{log.scenario}", wanted=f"{wanted}, which the run logged")
+    yield Finding(code="user_conf", file=file, found=f"no target_qps for {model}.{log.scenario}",
+                  wanted=f"{wanted}, which the run logged")

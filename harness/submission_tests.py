@@ -54,7 +54,8 @@ def _check_score(folder: Path, where: str, test: str, performance: Log, log: Log
     # TEST04's script means to compare this and never does: its pattern reads "(ns)" as a group
     key = "effective_target_latency_ns"
     if log.values.get(key) != performance.values.get(key):
-        yield Finding(code="target_latency", file=f"{where}/performance/run_1/{DETAIL}", found=f"{key} is {log.values.get(key)}",
+        yield Finding(code="target_latency", file=f"{where}/performance/run_1/{DETAIL}",
+                      found=f"{key} is {log.values.get(key)}",
                       wanted=f"{performance.values.get(key)}, the performance run's")
     if not (folder / "verify_performance.txt").is_file():
         return
@@ -66,7 +67,8 @@ def _check_score(folder: Path, where: str, test: str, performance: Log, log: Log
         # TEST04 reads the summary, which has two decimals of a Server score
         slack = max(PRINTED * wanted, submission_logs.ROUNDED if test == "TEST04" else 0)
         if found is None or not abs(float(found[1]) - wanted) <= slack:
-            yield Finding(code="verdict", file=file, found=f"{name} score {found[1] if found else None}", wanted=f"{wanted:g}, as in the log")
+            yield Finding(code="verdict", file=file, found=f"{name} score {found[1] if found else None}",
+                          wanted=f"{wanted:g}, as in the log")
 
 
 def _check_answers(folder: Path, where: str, evidence: Evidence) -> Iterator[Finding]:
@@ -76,18 +78,22 @@ def _check_answers(folder: Path, where: str, evidence: Evidence) -> Iterator[Fin
     names = {ACCURACY_LOG, ACCURACY_TXT} | (set() if passed else set(PART_3))
     yield from check_list(f"{where}/accuracy", folder / "accuracy", names)
     if evidence.test01 is None:
-        yield Finding(code="evidence", file=file, found="a verdict", wanted="evidence of the TEST01 run's log, noted when the tree was built")
+        yield Finding(code="evidence", file=file, found="a verdict",
+                      wanted="evidence of the TEST01 run's log, noted when the tree was built")
         return
     if evidence.test01.answer_bytes != evidence.accuracy.answer_bytes:
-        yield Finding(code="picture", file=f"{where}/accuracy/{ACCURACY_LOG}", found=f"answers of {evidence.test01.answer_bytes} bytes",
+        yield Finding(code="picture", file=f"{where}/accuracy/{ACCURACY_LOG}",
+                      found=f"answers of {evidence.test01.answer_bytes} bytes",
                       wanted=f"{evidence.accuracy.answer_bytes}, as in the accuracy run")
     counts = {name: int(value) for name, value in re.findall(r"^(num_\w+) = (\d+)$", content, re.MULTILINE)}
     wanted = {"num_acc_log_entries": evidence.accuracy.entries, "num_perf_log_entries": evidence.test01.entries,
               "num_perf_log_data_mismatch": 0 if passed else counts.get("num_perf_log_data_mismatch", 0)}
     for name, value in wanted.items():
         if counts.get(name) != value:
-            yield Finding(code="verdict", file=file, found=f"{name} is {counts.get(name)}", wanted=f"{value}, as in the logs")
-    for name, check_one in ((ACCURACY_TXT, submission_accuracy.check_hash), (ACCURACY_LOG, submission_accuracy.check_truncated)):
+            yield Finding(code="verdict", file=file, found=f"{name} is {counts.get(name)}",
+                          wanted=f"{value}, as in the logs")
+    for name, check_one in ((ACCURACY_TXT, submission_accuracy.check_hash),
+                            (ACCURACY_LOG, submission_accuracy.check_truncated)):
         if (folder / "accuracy" / name).is_file():
             yield from check_one(folder / "accuracy" / name, f"{where}/accuracy/{name}", evidence.test01)
     if not passed:
@@ -102,4 +108,5 @@ def _check_part_3(folder: Path, where: str) -> Iterator[Finding]:
         except ConfigError:
             return  # absent: check_list says so
         if not baseline or not test or abs(1 - baseline / test) > tolerance:
-            yield Finding(code="part_3", file=f"{where}/{PART_3[1]}", found=f"{metric} {test}", wanted=f"{baseline} +-{tolerance:.0%}")
+            yield Finding(code="part_3", file=f"{where}/{PART_3[1]}", found=f"{metric} {test}",
+                          wanted=f"{baseline} +-{tolerance:.0%}")

@@ -30,7 +30,8 @@ def measurement(manifest: Manifest, said: Mapping[str, str]) -> dict[str, str]:
                   "weight_transformations": "rounding to float16" if "float16" in types else "none"}
     values = found | dict(said)
     if absent := [key for key in MEASUREMENT_KEYS if not values.get(key)]:
-        raise ConfigError(f"the build's UNet is quantized ({model.unet_quant_dtype}), and its manifest does not say how: give "
+        raise ConfigError(f"the build's UNet is quantized ({model.unet_quant_dtype}), and its manifest does not say how: "
+                          "give "
                           f"--measurement {absent[0]}=... (AMD's v5.1: 'fp8, fp16, int8')")
     return {key: values[key] for key in MEASUREMENT_KEYS}
 
@@ -39,11 +40,13 @@ def measurement_readme(runs: ScenarioRuns, implementation: str) -> str:
     """README.md of a measurements folder: the build and the commands of each run."""
     manifest = runs.manifest
     build = f"python compile/precompile.py --model-json {Path(manifest.model_json).name} --target {manifest.target}"
-    lines = [f"# {runs.model}, {runs.scenario}: {implementation}", "", f"Build (key {manifest.key[:16]}, IREE {manifest.compiler_version}):",
+    lines = [f"# {runs.model}, {runs.scenario}: {implementation}", "",
+             f"Build (key {manifest.key[:16]}, IREE {manifest.compiler_version}):",
              "", f"    {build}", "", "Runs, each a process of its own:", ""]
     lines += [f"    {command_line(run)}" for _, run in sorted(runs.runs.items())]
     first = runs.runs["performance"].result
-    lines += ["", f"{len(first.devices)} devices ({first.devices[0]} and on), batch size {first.batch_size}. The accuracy run was scored with",
+    lines += ["", f"{len(first.devices)} devices ({first.devices[0]} and on), batch size {first.batch_size}. The accuracy "
+                  "run was scored with",
               "`python -m eval.score`; the code is described in code/."]
     return "\n".join(lines) + "\n"
 
@@ -62,7 +65,8 @@ def calibration(manifest: Manifest) -> str:
     """documentation/calibration.md of a build that is not quantized; for another the user says how it was (--calibration)."""
     model = manifest.model
     if model.unet_quant_dtype is not None:
-        raise ConfigError(f"the build's UNet is quantized ({model.unet_quant_dtype}); say how it was calibrated with --calibration FILE.md")
+        raise ConfigError(f"the build's UNet is quantized ({model.unet_quant_dtype}); say how it was calibrated with "
+                          "--calibration FILE.md")
     return ("# Calibration\n\nNothing is quantized: weights and activations are floating point "
             f"(UNet {model.unet_dtype}, CLIP {model.clip_dtype}, VAE {model.vae_dtype}).\nNo calibration data was used.\n")
 
@@ -93,7 +97,8 @@ def source_commit() -> str:
     if not (root / ".git").exists():
         return "not known (installed from a wheel)"
     try:
-        head, changes = (subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout.strip()
+        head, changes = (subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True,
+                                        check=True).stdout.strip()
                          for arguments in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no")))
     except (OSError, subprocess.CalledProcessError) as error:
         return f"not known ({getattr(error, 'stderr', None) or error})"

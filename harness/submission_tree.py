@@ -86,7 +86,8 @@ def _check_names(submission: Submission, null_runs: bool, fixture: bool) -> None
     if submission.division not in limits.DIVISIONS:
         raise ConfigError(f"--division {submission.division!r}; one of {', '.join(limits.DIVISIONS)}")
     if null_runs and (submission.division, submission.submitter) != ("open", limits.REHEARSER):
-        raise ConfigError(f"a rehearsal's tree is of the open division and submitter {limits.REHEARSER}, not {submission.division} and "
+        raise ConfigError(f"a rehearsal's tree is of the open division and submitter {limits.REHEARSER}, not "
+                          f"{submission.division} and "
                           f"{submission.submitter}; give --division open --submitter {limits.REHEARSER}")
     if submission.submitter.upper() == limits.REHEARSER and not null_runs:
         raise ConfigError(f"submitter {limits.REHEARSER} is for --rehearsal; name your organization")
@@ -106,13 +107,17 @@ def _write_system(submission: Submission, root: Path, scenarios: tuple[ScenarioR
         for runs in scenarios:
             for run in runs.runs.values():
                 if (ran := run.result.host.get("cpu")) != found.values["host_processor_model_name"]:
-                    raise ConfigError(f"{run.folder} ran on {ran!r}, this machine has {found.values['host_processor_model_name']!r}; build "
-                                      "the tree where the runs were made, or state host_processor_model_name in --system-file")
+                    raise ConfigError(f"{run.folder} ran on {ran!r}, this machine has "
+                                      f"{found.values['host_processor_model_name']!r}; build "
+                                      "the tree where the runs were made, or state host_processor_model_name in "
+                                      "--system-file")
     for key, allowed in (("status", limits.STATUS), ("system_type", tuple(limits.REQUIRED_SCENARIOS))):
         if found.values[key] not in allowed:
-            raise ConfigError(f"{key} is {found.values[key]!r}, one of {', '.join(allowed)}: say it in --system-file (harness/systems/)")
+            raise ConfigError(f"{key} is {found.values[key]!r}, one of {', '.join(allowed)}: say it in --system-file "
+                              "(harness/systems/)")
     submission_texts.write_json(root / "systems" / f"{submission.system}.json",
-                                {"division": submission.division, "submitter": submission.submitter} | found.values | _note(scenarios))
+                                {"division": submission.division,
+                                 "submitter": submission.submitter} | found.values | _note(scenarios))
 
 
 def _note(scenarios: tuple[ScenarioRuns, ...]) -> dict[str, str]:
@@ -144,11 +149,13 @@ def _write_accuracy(folder: Path, runs: ScenarioRuns) -> Evidence:
     shown = submission_runs.shown(runs.model, run)
     log, pictures = submission_evidence.scan(run.loadgen / ACCURACY_LOG, samples, shown)
     if log.absent or log.repeated:
-        raise RunError(f"{run.loadgen / ACCURACY_LOG} answers {log.distinct} of {samples} samples, {log.entries} times: first absent "
+        raise RunError(f"{run.loadgen / ACCURACY_LOG} answers {log.distinct} of {samples} samples, {log.entries} times: "
+                       "first absent "
                        f"{list(log.absent[:3])}, first repeated {list(log.repeated[:3])}; repeat the run")
     scored = submission_runs.read_scores(run)["log_sha256"]
     if scored != log.sha256:
-        raise RunError(f"{run.score} is of a log with sha256 {str(scored)[:12]}, the run's has {log.sha256[:12]}; score the run again")
+        raise RunError(f"{run.score} is of a log with sha256 {str(scored)[:12]}, the run's has {log.sha256[:12]}; score the "
+                       "run again")
     _copy(run.loadgen, folder, (SUMMARY, DETAIL))
     _copy(run.score, folder, (ACCURACY_TXT,))
     submission_evidence.truncate(run.loadgen / ACCURACY_LOG, folder / ACCURACY_LOG)
@@ -161,7 +168,8 @@ def _write_accuracy(folder: Path, runs: ScenarioRuns) -> Evidence:
     return Evidence(
         model=runs.model, scenario=runs.scenario, samples=samples, image_shape=runs.manifest.model.image_shape,
         devices=runs.runs["performance"].result.devices, manifest_key=runs.manifest.key,
-        sample_set_digest=run.result.sample_set_digest, runs={mode: found.result.run for mode, found in runs.runs.items()}, accuracy=log,
+        sample_set_digest=run.result.sample_set_digest, runs={mode: found.result.run for mode, found in runs.runs.items()},
+        accuracy=log,
         test01=submission_evidence.scan(test01.loadgen / ACCURACY_LOG, samples)[0] if test01 else None, pictures=pictures,
         captions={str(index): captions[str(index)] for index in shown})
 
@@ -169,7 +177,8 @@ def _write_accuracy(folder: Path, runs: ScenarioRuns) -> Evidence:
 def _write_test(submission: Submission, folder: Path, runs: ScenarioRuns, test: str, evidence: LogEvidence | None) -> None:
     """A compliance test: MLCommons' verdict and the test run's logs. In the open division a test may fail; `--check` says so."""
     if submission.mlcommons is None:
-        raise ConfigError(f"the closed division needs {test} judged by MLCommons' scripts; name their checkout with --mlcommons")
+        raise ConfigError(f"the closed division needs {test} judged by MLCommons' scripts; name their checkout with "
+                          "--mlcommons")
     run: Run = runs.runs[test]
     verdict = compliance.judge(submission.mlcommons, test, performance=runs.runs["performance"].loadgen, run=run.loadgen,
                                accuracy=runs.runs["accuracy"].loadgen if test == "TEST01" else None)
@@ -187,8 +196,10 @@ def _write_test(submission: Submission, folder: Path, runs: ScenarioRuns, test: 
     if not verdict.accuracy_pass:
         made = all((run.score / name).is_file() for name in PART_3)
         if not made and closed:
-            raise RunError(f"{run.folder} answers other images than the accuracy run: {verdict.files['verify_accuracy.txt'].strip()[-200:]}; "
-                           f"run both with --deterministic-batch, or compare scores (part III): python -m eval.part_3 --accuracy "
+            raise RunError(f"{run.folder} answers other images than the accuracy run: "
+                           f"{verdict.files['verify_accuracy.txt'].strip()[-200:]}; "
+                           f"run both with --deterministic-batch, or compare scores (part III): python -m eval.part_3 "
+                           "--accuracy "
                            f"{runs.runs['accuracy'].folder} --test {run.folder}")
         _copy(run.score, folder / "accuracy", PART_3 if made else ())
 
@@ -209,5 +220,6 @@ def _copy(source: Path, target: Path, names: tuple[str, ...], new_name: str | No
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
         if not (source / name).is_file():
-            raise ConfigError(f"{source / name} does not exist; a run folder holds it when the run ended and eval.score scored it")
+            raise ConfigError(f"{source / name} does not exist; a run folder holds it when the run ended and eval.score "
+                              "scored it")
         shutil.copyfile(source / name, target / (new_name or name))

@@ -182,7 +182,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m harness.system_description", allow_abbrev=False,
                                      description="Describe this machine for a submission.")
     parser.add_argument("--system-file", type=Path, help="TOML with what a machine cannot say (harness/systems/)")
-    parser.add_argument("--root", type=Path, default=Path("/"), help="read another machine's /proc and /sys (default %(default)s)")
+    parser.add_argument("--root", type=Path, default=Path("/"),
+                        help="read another machine's /proc and /sys (default %(default)s)")
     return parser.parse_args(argv)
 
 

@@ -72,7 +72,8 @@ def answers(log: Path) -> dict[int, bytes]:
 def submission(folder: Path, runs: Path, **changes: object) -> Submission:
     """What the fixture builds: into `folder`/tree, from `runs`."""
     values: dict[str, object] = {
-        "output": folder / "tree", "division": "closed", "submitter": FIXTURE, "system": SYSTEM, "implementation": IMPLEMENTATION,
+        "output": folder / "tree", "division": "closed", "submitter": FIXTURE, "system": SYSTEM,
+        "implementation": IMPLEMENTATION,
         "runs": (runs,), "system_file": system_file(folder), "mlcommons": Path("recorded")}
     return Submission(**(values | changes))  # type: ignore[arg-type]
 
@@ -86,7 +87,8 @@ def system_file(folder: Path) -> Path:
     return path
 
 
-def recorded(mlcommons: Path, test: str, *, performance: Path, run: Path, accuracy: Path | None = None, unixmode: bool = False) -> Verdict:
+def recorded(mlcommons: Path, test: str, *, performance: Path, run: Path, accuracy: Path | None = None,
+             unixmode: bool = False) -> Verdict:
     """Stands in for compliance.judge: what MLCommons' scripts said when they were run on these logs."""
     said = json.loads(VERDICTS.read_text())[run.parent.name]
     return Verdict(**said)

@@ -46,7 +46,8 @@ def model() -> ModelConfig:
     """SDXL's keys at 16x16 pixels: an accuracy log of 5,000 images of 1024x1024 would have 31 GB."""
     sizes = {"clip": SIZES, "scheduled_unet": SIZES, "vae": (1,)}
     return ModelConfig(max_seq_len=SEQUENCE, num_latents_channels=4, batch_sizes=sizes, unet_dtype="float16",
-                       module_names={name: f"compiled_{name}" for name in sizes}, use_scheduled_unet=True, dims=((SIDE, SIDE),),
+                       module_names={name: f"compiled_{name}" for name in sizes}, use_scheduled_unet=True,
+                       dims=((SIDE, SIDE),),
                        function_names={"clip": ("encode_prompts",), "scheduled_unet": ("run_initialize", "run_forward"),
                                        "vae": ("decode",)})
 
@@ -59,9 +60,11 @@ def caption(index: int) -> str:
 def write_inputs(folder: Path) -> None:
     """Build, sample set, user.conf and service times in `folder`, where the runs are started."""
     config = model()
-    manifest = Manifest(key=hashlib.sha256(b"closed fixture").hexdigest(), created_utc="2026-11-24T00:00:00+00:00", model=config,
+    manifest = Manifest(key=hashlib.sha256(b"closed fixture").hexdigest(), created_utc="2026-11-24T00:00:00+00:00",
+                        model=config,
                         model_json="fixture.json", checkpoint="none", target="cpu", driver="local-task",
-                        compiler_version=metadata.version("iree-base-runtime"), executables=(), parameter_archives=(), spec=None,
+                        compiler_version=metadata.version("iree-base-runtime"), executables=(), parameter_archives=(),
+                        spec=None,
                         stage_seconds={})
     document.write(manifest, folder / "build/fixture" / manifests.NAME)
     ids = np.zeros((SAMPLES, SEQUENCE), np.int64)
@@ -80,10 +83,13 @@ def write_inputs(folder: Path) -> None:
 def start(folder: Path, scenario: str, mode: str) -> subprocess.Popen[bytes]:
     """One run in its own process."""
     fast = mode == "accuracy"
-    words = ["--manifest", "build/fixture", "--mode", mode, "--device", "null", "--devices", "8", "--output", f"runs/{scenario}-{mode}",
-             "--user-conf", "accuracy.conf" if fast else "user.conf", "--service-times", "fast.toml" if fast else f"{scenario}.toml"]
+    words = ["--manifest", "build/fixture", "--mode", mode, "--device", "null", "--devices", "8", "--output",
+             f"runs/{scenario}-{mode}",
+             "--user-conf", "accuracy.conf" if fast else "user.conf", "--service-times",
+             "fast.toml" if fast else f"{scenario}.toml"]
     log = (folder / f"{scenario}-{mode}.txt").open("wb")
-    return subprocess.Popen([sys.executable, "-m", f"harness.{scenario}", *words], cwd=folder, stdout=log, stderr=subprocess.STDOUT,
+    return subprocess.Popen([sys.executable, "-m", f"harness.{scenario}", *words], cwd=folder, stdout=log,
+                            stderr=subprocess.STDOUT,
                             env=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
@@ -112,7 +118,8 @@ def judge(folder: Path, mlcommons: Path) -> None:
         logs = {mode: folder / "runs" / f"{scenario}-{mode}" / LOADGEN for mode in MODES}
         for test in ("TEST01", "TEST04"):
             said[f"{scenario}-{test}"] = asdict(compliance.judge(
-                mlcommons, test, performance=logs["performance"], run=logs[test], accuracy=logs["accuracy"] if test == "TEST01" else None))
+                mlcommons, test, performance=logs["performance"], run=logs[test],
+                accuracy=logs["accuracy"] if test == "TEST01" else None))
     document.write_text(VERDICTS, json.dumps(said, indent=2) + "\n")
 
 
@@ -124,7 +131,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="ireeperf-fixture-") as name:
         folder = Path(name)
         write_inputs(folder)
-        running = {f"{scenario} {mode}": start(folder, scenario, mode) for scenario in ("offline", "server") for mode in MODES}
+        running = {f"{scenario} {mode}": start(folder, scenario, mode) for scenario in ("offline",
+                                                                                        "server") for mode in MODES}
         codes = {what: process.wait(timeout=3600) for what, process in running.items()}
         for log in sorted(folder.glob("*.txt")):
             print(f"{log.stem}: {log.read_text().splitlines()[-1]}")
