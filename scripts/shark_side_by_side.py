@@ -5,9 +5,9 @@
     build/shark-venv/bin/pip install --no-deps --require-hashes -r requirements/shark.txt
     ./scripts/shark_side_by_side.py --build build/sdxl_nano_fp32_bs2-cpu --samples build/samples/sdxl-nano-64.npz
 
-Every contestant is a process that stays up (scripts/shark_contestant.py). A round asks each in turn for the same samples, in an
-order that rotates. The build's MLIR is compiled once more with the compiler of shortfin's version. docs/SHARK.md has the figures.
-The last line of stdout is one JSON object.
+Every contestant is a process that stays up (scripts/shark_contestant.py); a round asks each in turn for the same samples, in an
+order that rotates. The build's MLIR is compiled once more with the compiler of shortfin's version. The last line of stdout is
+one JSON object. Figures: docs/SHARK.md.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ from scripts.shark_contestant import Contest
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 REFERENCE: Final = "pool"  # ratios are in units of this contestant, pictures are compared with its
-# shortfin 3.9's compiler: without this pass its convolutions take five times as long (docs/SHARK.md)
-IMG2COL: Final = "iree-preprocessing-convert-conv2d-to-img2col"
-SHARK_SETUP: Final = ("python3.11 -m venv build/shark-venv && "
-                      "build/shark-venv/bin/pip install --no-deps --require-hashes -r requirements/shark.txt")
+# shortfin -> our pool with the same executables and as many threads: what is left is the runtime
+TWINS: Final = {"shortfin_1_worker": "pool_iree39_1_device", "shortfin_2_workers": "pool_iree39"}
+IMG2COL: Final = "iree-preprocessing-convert-conv2d-to-img2col"  # 3.9's convolutions take four times as long without (docs/SHARK.md)
+SHARK_SETUP: Final = "python3.11 -m venv build/shark-venv && build/shark-venv/bin/pip install --no-deps --require-hashes -r requirements/shark.txt"
 _ATTENTION: Final = re.compile(
     r"^(?P<indent>\s*)(?P<head>%\S+ = torch\.aten\.scaled_dot_product_attention (?:%\S+, ){6})(?P<scale>%[^\s,]+), (?P<last>%\S+) : "
     r"(?P<types>!torch\.vtensor<\[[\d,]*?(?P<width>\d+)\],.*), !torch\.float, !torch\.bool -> (?P<result>.*)$")
@@ -73,7 +73,7 @@ class SideSettings:
 
 def parse(argv: Sequence[str] | None = None) -> SideSettings:
     parser = argparse.ArgumentParser(prog="scripts/shark_side_by_side.py", allow_abbrev=False, description=__doc__.splitlines()[0])
-    parser.add_argument("--build", type=Path, default=ROOT / "build/sdxl_nano_fp32_bs2-cpu", help="build folder for the CPU (default %(default)s)")
+    parser.add_argument("--build", type=Path, default=ROOT / "build/sdxl_nano_fp32_bs2-cpu", help="build for cpu (default %(default)s)")
     parser.add_argument("--samples", type=Path, default=ROOT / "build/samples/sdxl-nano-64.npz", help="sample set (default %(default)s)")
     parser.add_argument("--shark", type=Path, default=ROOT / "build/shark-venv", help="environment of requirements/shark.txt (default %(default)s)")
     parser.add_argument("--work", type=Path, default=ROOT / "build/shark", help="where its executables go (default %(default)s)")
@@ -125,6 +125,7 @@ def compile_command(command: str, program: Path, source: Path, output: Path, sam
 def compile_for_shark(settings: SideSettings, manifest: Manifest, size: int) -> dict[str, str]:
     """Module -> .vmfb of shortfin's compiler. What lies there from the same command and source is kept."""
     settings.work.mkdir(parents=True, exist_ok=True)
+    print(f"compiling with {settings.shark}/bin/iree-compile what {settings.work} does not hold", flush=True)
     made = {}
     for module in MODULES:
         command = (settings.build / manifest.executable(module, size).command).read_text()
@@ -138,13 +139,16 @@ def compile_for_shark(settings: SideSettings, manifest: Manifest, size: int) -> 
         if not (output.is_file() and paper.is_file() and paper.read_text() == shlex.join(argv) and source.read_text() == text):
             output.unlink(missing_ok=True)
             source.write_text(text)
-            print(f"compiling {module} with {argv[0]}", flush=True)
             done = subprocess.run(argv, capture_output=True, text=True, check=False)
             if done.returncode or not output.is_file():
                 raise CompileError(f"{shlex.join(argv)} ended with {done.returncode}: {done.stderr[:600]}")
             paper.write_text(shlex.join(argv))
         made[module] = str(output.resolve())
     return made
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 class Running:
@@ -155,70 +159,79 @@ class Running:
         self._process = subprocess.Popen([python, "-u", ROOT / "scripts/shark_contestant.py", json.dumps(asdict(contest))],
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         self._read = b""
-        try:
-            self.about = self._answer()
-        except RunError:
-            self.stop()
-            raise
+        self.about = self._answer()
 
     def draw(self, rows: list[int], images: Path | None) -> dict[str, Any]:
         """{wall, cpu, count} of one round; RunError when it ended or hangs."""
-        assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"rows": rows, "images": str(images) if images else None}).encode() + b"\n")
         return self._answer()
 
     def stop(self) -> None:
         """Kill it: a contestant may hang in its runtime's teardown."""
         self._process.kill()
-        self._process.communicate()
+        with self._process:  # closes the pipes and waits
+            pass
 
     def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
         deadline = time.monotonic() + self._timeout
         while True:
             line, ended, self._read = self._read.partition(b"\n")
-            if ended and line.startswith(b"{"):
-                return json.loads(line)  # type: ignore[no-any-return]
-            if ended:
-                continue  # a library's own words
+            if ended:  # a line; those that are no JSON are a library's own words
+                if line.startswith(b"{"):
+                    return json.loads(line)  # type: ignore[no-any-return]
+                continue
             self._read = line
             if not select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                break
+                self.stop()
+                raise RunError(f"{self.name} did not answer in {self._timeout:g} s; give it --timeout, or take it out with --only")
             chunk = os.read(self._process.stdout.fileno(), 65536)
             if not chunk:
-                raise RunError(f"{self.name} ended with {self._process.wait()}; its own words are above")
+                code = self._process.wait(60)
+                self.stop()
+                raise RunError(f"{self.name} ended with {code}; its own words are above")
             self._read += chunk
-        raise RunError(f"{self.name} did not answer in {self._timeout:g} s; give it --timeout, or take it out with --only")
 
 
 def contests(settings: SideSettings, manifest: Manifest, size: int, shark: dict[str, str]) -> dict[str, tuple[Path, Contest]]:
     """Name -> (interpreter, contest). The reference comes first."""
-    ours = {module: str((settings.build / manifest.executable(module, size).path).resolve()) for module in shark}
-    cores = len(os.sched_getaffinity(0))
+    ours, cores = {module: str((settings.build / manifest.executable(module, size).path).resolve()) for module in shark}, _cores()
     same = {"build": str(settings.build.resolve()), "samples": str(settings.samples.resolve()), "batch_size": size}
     here, there = Path(sys.executable), settings.shark / "bin/python"
     several: dict[str, Any] = {"workers": cores, "driver": "local-sync", "threads": 1}
     one: dict[str, Any] = {"workers": 1, "driver": "local-task", "threads": cores}
+    theirs: dict[str, Any] = {"executables": shark, "reflection": False}
     return {
         REFERENCE: (here, Contest(kind="pool", executables=ours, **several, **same)),
         "pool_1_device": (here, Contest(kind="pool", executables=ours, **one, **same)),
-        "pool_iree39": (there, Contest(kind="pool", executables=shark, reflection=False, **several, **same)),
+        "pool_iree39": (there, Contest(kind="pool", **theirs, **several, **same)),
+        "pool_iree39_1_device": (there, Contest(kind="pool", **theirs, **one, **same)),
         "shortfin_1_worker": (there, Contest(kind="shortfin", executables=shark, workers=1, **same)),
         "shortfin_2_workers": (there, Contest(kind="shortfin", executables=shark, workers=2, **same)),
     }
 
 
-def summary(times: Mapping[str, Sequence[Mapping[str, float]]], count: int, differences: Mapping[str, float]) -> dict[str, Any]:
-    """Per contestant: median seconds an image, and the median of its rounds' ratios to the reference's (above 1: it takes more)."""
+Times = Mapping[str, Sequence[Mapping[str, float]]]
+
+
+def ratios(times: Times, mine: str, theirs: str) -> dict[str, Any]:
+    """What `mine` takes in units of `theirs`, median and range over the rounds (above 1: it takes more)."""
+    found: dict[str, Any] = {}
+    for kind in ("wall", "cpu"):
+        paired = [a[kind] / b[kind] for a, b in zip(times[mine], times[theirs], strict=True)]
+        found[f"{kind}_ratio"] = round(statistics.median(paired), 3)
+        found[f"{kind}_ratio_range"] = [round(min(paired), 3), round(max(paired), 3)]
+    return found
+
+
+def summary(times: Times, count: int, differences: Mapping[str, float]) -> dict[str, Any]:
+    """Per contestant: median seconds an image, ratios to the reference and, of shortfin, to our pool with the same executables."""
     found: dict[str, Any] = {}
     for name, rounds in times.items():
-        row: dict[str, Any] = {"rounds": len(rounds)}
-        for kind in ("wall", "cpu"):
-            ratios = [mine[kind] / theirs[kind] for mine, theirs in zip(rounds, times[REFERENCE], strict=True)]
-            row[f"{kind}_s_per_image"] = round(statistics.median(each[kind] for each in rounds) / count, 4)
-            row[f"{kind}_ratio"] = round(statistics.median(ratios), 3)
-            row[f"{kind}_ratio_range"] = [round(min(ratios), 3), round(max(ratios), 3)]
-        found[name] = row | {"mean_uint8_difference": round(differences[name], 4)}
+        medians = {f"{kind}_s_per_image": round(statistics.median(each[kind] for each in rounds) / count, 4) for kind in ("wall", "cpu")}
+        found[name] = {"rounds": len(rounds), **medians, **ratios(times, name, REFERENCE),
+                       "mean_uint8_difference": round(differences[name], 4)}
+        if TWINS.get(name) in times:
+            found[name]["same_executables"] = {"pool": TWINS[name], **ratios(times, name, TWINS[name])}
     return found
 
 
@@ -230,13 +243,11 @@ def measure(running: Sequence[Running], settings: SideSettings) -> tuple[dict[st
         turn = number % len(running)
         rows = list(range(number * settings.sample_count, (number + 1) * settings.sample_count))
         for each in [*running[turn:], *running[:turn]]:
-            images = settings.work / f"{each.name}.npy"
-            answer = each.draw(rows, images)
+            answer = each.draw(rows, images := settings.work / f"{each.name}.npy")
             pictures[each.name].append(np.load(images).astype(np.int16))
             times[each.name].append(answer)
             print(f"round {number + 1}: {each.name}: {answer['wall']:.2f} s, CPU {answer['cpu']:.2f} s", flush=True)
-    drawn = {name: np.concatenate(found) for name, found in pictures.items()}
-    return times, {name: float(np.abs(found - drawn[REFERENCE]).mean()) for name, found in drawn.items()}
+    return times, {name: float(np.abs(np.concatenate(found) - np.concatenate(pictures[REFERENCE])).mean()) for name, found in pictures.items()}
 
 
 def check(settings: SideSettings, manifest: Manifest, size: int) -> None:
@@ -259,20 +270,19 @@ def run(argv: Sequence[str] | None = None) -> int:
         if not path.exists():
             raise MissingFileError(f"{path} does not exist; make the environment: {SHARK_SETUP}")
     manifest = manifests.read(settings.build)
-    size = min(manifest.model.sample_batch_sizes)
-    check(settings, manifest, size)
-    load = os.getloadavg()
+    check(settings, manifest, size := min(manifest.model.sample_batch_sizes))
+    load = os.getloadavg()[0]
     print(f"side by side: {manifest.model_json} bs{size}, {settings.sample_count} samples, {settings.rounds} rounds, "
-          f"{len(os.sched_getaffinity(0))} cores, load {load[0]:.1f}", flush=True)
+          f"{_cores()} cores, load {load:.1f}", flush=True)
     shark = compile_for_shark(settings, manifest, size)
     everyone = contests(settings, manifest, size, shark)
     if unknown := set(settings.only) - set(everyone):
         raise ConfigError(f"--only {', '.join(sorted(unknown))}: there are {', '.join(everyone)}")
+    asked = [name for name in everyone if not settings.only or name in (REFERENCE, *settings.only)]
     running: list[Running] = []
     try:
-        for name, (python, contest) in everyone.items():
-            if not settings.only or name in (REFERENCE, *settings.only):
-                running.append(Running(name, python, contest, settings.timeout))
+        for name in asked:
+            running.append(Running(name, *everyone[name], settings.timeout))
         times, differences = measure(running, settings)
         versions = {each.name: each.about["versions"] for each in running}
     finally:
@@ -282,7 +292,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         "contestants": summary(times, settings.sample_count, differences), "reference": REFERENCE, "versions": versions,
         "compiler": manifest.compiler_version, "shark_flags": "same" if settings.same_flags else f"same and {IMG2COL}",
         "rounds": settings.rounds, "sample_count": settings.sample_count, "batch_size": size,
-        "cores": len(os.sched_getaffinity(0)), "load_before": round(load[0], 2), "load_after": round(os.getloadavg()[0], 2)}), flush=True)
+        "cores": _cores(), "load_before": round(load, 2), "load_after": round(os.getloadavg()[0], 2)}), flush=True)
     return 0
 
 

@@ -110,12 +110,28 @@ def test_the_command_line_is_the_build_s_with_one_pass_more():
     assert side.compile_command(command, Path("new"), Path("b.mlir"), Path("b.vmfb"), False)[3] == passes[:-2] + f",{side.IMG2COL}))"
 
 
+def rounds(wall: list[float], cpu: float) -> list[dict[str, float]]:
+    return [{"wall": each, "cpu": cpu} for each in wall]
+
+
 def test_figures_are_those_of_the_rounds():
-    reference, other = [{"wall": 2.0, "cpu": 4.0}] * 3, [{"wall": wall, "cpu": 6.0} for wall in (3.0, 10.0, 5.0)]
-    found = side.summary({side.REFERENCE: reference, "other": other}, 4, {side.REFERENCE: 0.0, "other": 0.25})
+    times = {side.REFERENCE: rounds([2.0, 2.0, 2.0], 4.0), "pool_iree39": rounds([4.0, 4.0, 4.0], 3.0),
+             "shortfin_2_workers": rounds([3.0, 10.0, 5.0], 6.0)}
+    found = side.summary(times, 4, {side.REFERENCE: 0.0, "pool_iree39": 0.5, "shortfin_2_workers": 0.25})
     assert found[side.REFERENCE]["wall_ratio"] == found[side.REFERENCE]["cpu_ratio"] == 1.0
-    assert found["other"] == {"rounds": 3, "wall_s_per_image": 1.25, "wall_ratio": 2.5, "wall_ratio_range": [1.5, 5.0],
-                              "cpu_s_per_image": 1.5, "cpu_ratio": 1.5, "cpu_ratio_range": [1.5, 1.5], "mean_uint8_difference": 0.25}
+    assert found["shortfin_2_workers"] == {
+        "rounds": 3, "wall_s_per_image": 1.25, "wall_ratio": 2.5, "wall_ratio_range": [1.5, 5.0], "cpu_s_per_image": 1.5, "cpu_ratio": 1.5,
+        "cpu_ratio_range": [1.5, 1.5], "mean_uint8_difference": 0.25, "same_executables": {
+            "pool": "pool_iree39", "wall_ratio": 1.25, "wall_ratio_range": [0.75, 2.5], "cpu_ratio": 2.0, "cpu_ratio_range": [2.0, 2.0]}}
+    assert "same_executables" not in found["pool_iree39"]
+
+
+def test_a_twin_has_the_executables_and_threads_of_its_shortfin(tmp_path, build):
+    settings = side.parse(arguments(tmp_path))
+    everyone = side.contests(settings, manifests.read(build), 2, {module: f"{module}.vmfb" for module in ("clip", "scheduled_unet", "vae")})
+    for shortfin, pool in side.TWINS.items():
+        assert everyone[shortfin][0] == everyone[pool][0] and everyone[shortfin][1].executables == everyone[pool][1].executables
+        assert everyone[shortfin][1].kind == "shortfin" and everyone[pool][1].kind == "pool"
 
 
 def test_a_contest_of_our_pool_with_itself(tmp_path, build, environment, capsys):
@@ -177,4 +193,5 @@ def test_a_library_s_own_words_are_passed_over(tmp_path):
     talkative = program(tmp_path / "python", """echo warning; echo '{"ready": true}'; read line; echo "warning: $line"; echo '{"count": 2}'""")
     running = side.Running("someone", talkative, contest(), 60.0)
     assert running.about == {"ready": True} and running.draw([0, 1], None) == {"count": 2}
+    running.stop()
     running.stop()
