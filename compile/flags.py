@@ -6,6 +6,8 @@ from pathlib import Path
 
 from compile.target import Target
 
+# Entry points take two fences: a batch is queued whole, and a wait for a device that hangs can be ended (a blocking call cannot)
+_FENCES = "--iree-execution-model=async-external"
 _CHANNELS_LAST = "builtin.module(util.func(iree-preprocessing-convert-conv-to-channels-last))"
 
 
@@ -39,7 +41,7 @@ def _cpu(target: Target) -> list[str]:
 
 
 def _hip(target: Target) -> list[str]:
-    chosen = ["--iree-hal-target-device=hip", f"--iree-rocm-target={target.architecture}"]
+    chosen = ["--iree-hal-target-device=hip", f"--iree-rocm-target={target.architecture}", _FENCES]
     if target.architecture == "gfx950":
         # IREE 3.13 crashes (exit 248, getXorShuffleParamsForTunedChipset) where its default is a 16x16x16 MFMA matmul
         chosen.append("--iree-llvmgpu-use-direct-load=false")
@@ -47,4 +49,4 @@ def _hip(target: Target) -> list[str]:
 
 
 def _cuda(target: Target) -> list[str]:
-    return ["--iree-hal-target-device=cuda", f"--iree-cuda-target={target.architecture}"]
+    return ["--iree-hal-target-device=cuda", f"--iree-cuda-target={target.architecture}", _FENCES]

@@ -30,6 +30,9 @@ TARGETS = {
         Target(name="cpu-avx512", backend="cpu", architecture="x86-64-v4", driver="local-task"),
         Target(name="gfx942", backend="hip", architecture="gfx942", driver="hip"),
         Target(name="gfx950", backend="hip", architecture="gfx950", driver="hip"),
+        # a partition of a product: the same executables, and a run refuses a machine in another mode (runtime/topology.py)
+        *(Target(name=f"{product}-{mode}", backend="hip", architecture=architecture, driver="hip")
+          for product, architecture in (("mi325x", "gfx942"), ("mi355x", "gfx950")) for mode in ("cpx", "spx")),
         Target(name="sm_80", backend="cuda", architecture="sm_80", driver="cuda", caveat=_CUDA_CAVEAT),
         Target(name="sm_89", backend="cuda", architecture="sm_89", driver="cuda", caveat=_CUDA_CAVEAT),
     )
@@ -58,7 +61,7 @@ def choose(given: str | None, spec: Path | None, configured: str | None) -> Targ
     if spec is None:
         return target
     for other_source, other in ((source, name), ("the model JSON", None if given else configured)):
-        if says and other and says != other:
+        if says and other and says not in (other, find(other).architecture):
             raise ConfigError(f"{spec.name} is for {says} by its name, {other_source} says {other}; "
                               f"give the spec of {other}, or --target {says}")
     families = [family for family, pattern in _IN_TEXT.items() if pattern.search(_text(spec))]

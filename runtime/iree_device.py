@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,21 +11,19 @@ from typing import Any
 
 import iree.runtime as rt
 import numpy as np
-from iree.runtime import _binding
 
 from compile import manifest as manifests
 from compile.manifest import Manifest
 from export.model_config import MODULES, ModelConfig
 from ireeperf.errors import DeviceError, ManifestError
 from ireeperf.samples import SampleSet
+from runtime import iree_driver
 from runtime.batch import Batch
+from runtime.iree_driver import COMPILE_AGAIN, first_line, thread_cpu_seconds
 from runtime.sdxl_loop import SdxlLoop
 
 RUNTIME_PACKAGE = "iree-base-runtime"
-TASKS = Path("/proc/self/task")
-COMPILE_AGAIN = "compile again with ./compile/precompile.py"
-_parked: list[object] = []  # what hung devices hold; the process ends by os._exit
-_creating = threading.Lock()  # a new driver's threads are told from others' by listing threads before and after
+_parked: list[object] = []  # what hangs or may: dropping it stalls every thread until the device answers, maybe for ever
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +62,30 @@ def check_build(folder: Path, manifest: Manifest, batch_size: int) -> Build:
     return Build(model=model, batch_size=batch_size, executables=executables, archives=archives)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostBudget:
+    """What devices take of the host before the first batch."""
+
+    pinned_bytes: int
+    threads: int
+
+
+def host_budget(driver: str, devices: int) -> HostBudget | None:
+    """What `devices` of `driver` take of the host; None where it was not measured.
+
+    hip: a staging buffer of 128 MiB, pinned by hipHostMalloc, and 4 threads a device (IREE 3.13, docs/HIP_POOL.md).
+    """
+    if driver == "hip":
+        return HostBudget(pinned_bytes=devices * 128 * 2**20, threads=devices * 4)
+    return HostBudget(pinned_bytes=0, threads=0) if driver == "local-sync" else None
+
+
 class IreeEngine:
-    """One IREE device with its own driver instance, executables and weights."""
+    """One IREE device with its executables and weights.
+
+    An error from an invocation or a fence kills a GPU's HalDevice for good (its queue keeps the first failure), and its memory
+    comes back only when all of it is dropped: `close` and `open` build it anew.
+    """
 
     def __init__(self, uri: str, build: Build, samples: SampleSet, threads: int) -> None:
         self.uri = uri
@@ -76,59 +94,98 @@ class IreeEngine:
         self._build = build
         self._samples = samples
         self._threads = threads
+        self._device: Any = None
         self._loops: dict[int, SdxlLoop] = {}
         self._workers: set[str] = set()
+        self._past_cpu_seconds = 0.0  # of what was dropped
+        self._given_up = threading.Event()
+        self._choked = False  # memory ran out, maybe in the device's queue
 
     def open(self) -> None:
-        """Create driver and device, load executables and weights; DeviceError or ManifestError."""
-        instance = rt.VmInstance()
-        device = self._create_device()
-        hal = rt.create_hal_module(instance, device)
-        parameters = {module: self._parameters(instance, module) for module in MODULES}
-        model = self._build.model
-        for size in self._build.sizes:
-            vae = model.vae_batch_size(size)
-            contexts = {}
-            for module, own in (("clip", size), ("scheduled_unet", size), ("vae", vae)):
-                contexts[module] = self._context(instance, hal, parameters[module], self._build.executables[module, own])
-            self._loops[size] = SdxlLoop(device, contexts, model, size)
+        """Create the device, load executables and weights; DeviceError or ManifestError."""
+        device, workers = iree_driver.create_device(self.uri, self._threads)
+        try:
+            self._loops = self._loaded(device)
+        except (DeviceError, ManifestError) as error:
+            if iree_driver.is_exhausted(error):
+                _parked.append(device)  # as in `close`
+            raise
+        self._device, self._workers = device, workers
 
     def warm_up(self, size: int) -> None:
         """Draw the first sample in every slot of a batch of `size` and discard it."""
-        self._loops[size].draw(self._samples, [0] * size)
-
-    def close(self) -> None:
-        """Drop executables, weights and device; `open` may be called again."""
-        self._loops.clear()
-
-    def park(self) -> None:
-        """Keep everything for ever: dropping a hung device stalls every thread until the driver answers."""
-        _parked.append(self._loops.copy())
+        self._draw(size, [0] * size)
 
     def run(self, batch: Batch) -> Sequence[np.ndarray]:
         """An image per sample: [H, W, 3] uint8, in memory of the device's own when the host can see it."""
-        return self._loops[batch.size].draw(self._samples, batch.rows)[:len(batch.samples)]
+        return self._draw(batch.size, batch.rows)[:len(batch.samples)]
+
+    def close(self) -> None:
+        """Drop executables, weights and device, so that the device's memory comes back; `open` may be called again."""
+        self._past_cpu_seconds = self.executable_cpu_seconds()
+        if self._choked:
+            # An allocation that was queued behind one that failed is awaited for ever by whoever drops it, and by the driver's thread
+            # that holds it, for which dropping the HalDevice waits (IREE 3.13). The weights do come back
+            _parked.append((self._device, [loop.in_flight for loop in self._loops.values()]))
+            self._choked = False
+        self._loops, self._device, self._workers = {}, None, set()
+
+    def park(self) -> None:
+        """Given up while it hangs, by another thread: keep all of it for ever. A wait for one of its fences ends; a blocked call does not."""
+        _parked.append(self)
+        self._given_up.set()
 
     def executable_cpu_seconds(self) -> float:
         """CPU time of this engine's invocations and of its driver's worker threads."""
-        return sum(loop.cpu_ns for loop in self._loops.values()) / 1e9 + sum(map(_thread_cpu_seconds, self._workers))
+        invoked_ns = sum(loop.cpu_ns for loop in self._loops.values())
+        return self._past_cpu_seconds + invoked_ns / 1e9 + sum(map(thread_cpu_seconds, self._workers))
 
-    def _create_device(self) -> Any:
-        name, _, _ = self.uri.partition("://")
-        with _creating:
-            before = _threads()
-            if name == "local-task":
-                # process-wide, read when a driver is created
-                rt.flags.parse_flags(f"--task_topology_group_count={self._threads}")
+    def _draw(self, size: int, rows: Sequence[int]) -> list[np.ndarray]:
+        """Draw; when memory runs out, once more after a trim, and where that killed the device, once more on a new one."""
+        if size not in self._loops:
+            raise DeviceError(f"has no batch size {size}; {list(self.sizes)} are loaded")
+        cause = ""
+        remedies = [self._trim, self._rebuild]
+        while True:
             try:
-                # not get_driver: that one is cached, and all devices would share its executor
-                driver = _binding.create_hal_driver(name)
-                device = driver.create_default_device() if name.startswith("local") else driver.create_device_by_uri(self.uri)
+                images = self._loops[size].draw(self._samples, rows)
+                self._choked = False  # a trim helped
+                return images
             except (RuntimeError, ValueError) as error:
-                raise DeviceError(f"cannot open {self.uri}: {_first(error)}; "
-                                  "see ./scripts/doctor for the drivers and devices of this machine") from error
-            self._workers = _threads() - before
-        return device
+                self._choked = iree_driver.is_exhausted(error)
+                cause = cause or first_line(error)  # a dead device repeats what killed it, or not
+                if not remedies or not iree_driver.is_exhausted(cause):
+                    raise DeviceError(cause) from error
+            remedies.pop(0)()
+
+    def _trim(self) -> None:
+        self._device.allocator.trim()  # it keeps freed buffers by size, and gives up none of them when memory runs out
+
+    def _rebuild(self) -> None:
+        self.close()
+        self.open()
+
+    def _loaded(self, device: Any) -> dict[int, SdxlLoop]:
+        with iree_driver.creating:
+            contexts = self._contexts(device)
+        loops, vae = {}, self._build.model.vae_batch_size
+        try:
+            for size in self.sizes:
+                own = {"clip": contexts["clip", size], "scheduled_unet": contexts["scheduled_unet", size], "vae": contexts["vae", vae(size)]}
+                loops[size] = SdxlLoop(device, own, self._build.model, size, self._given_up)
+        except RuntimeError as error:
+            raise DeviceError(f"cannot open {self.uri}: {first_line(error)}; {iree_driver.LOWER}") from error
+        return loops
+
+    def _contexts(self, device: Any) -> dict[tuple[str, int], tuple[Any, Any]]:
+        """(module, batch size) -> (context, module). Each context loads weights of its own."""
+        instance = rt.VmInstance()
+        hal = rt.create_hal_module(instance, device)
+        parameters = {module: self._parameters(instance, module) for module in MODULES}
+        contexts = {}  # not a comprehension: that drops modules while an exception is on its way, which breaks their deallocation (3.13)
+        for (module, size), path in self._build.executables.items():
+            contexts[module, size] = self._context(instance, hal, parameters[module], path)
+        return contexts
 
     def _parameters(self, instance: Any, module: str) -> Any:
         scope, path = self._build.archives[module]
@@ -137,30 +194,11 @@ class IreeEngine:
             index.load(str(path))
             return rt.create_io_parameters_module(instance, index.create_provider(scope=scope))
         except (RuntimeError, ValueError) as error:
-            raise ManifestError(f"{path} is not a parameter archive ({_first(error)}); {COMPILE_AGAIN}") from error
+            raise ManifestError(f"{path} is not a parameter archive ({first_line(error)}); {COMPILE_AGAIN}") from error
 
     def _context(self, instance: Any, hal: Any, parameters: Any, path: Path) -> tuple[Any, Any]:
         try:
             module = rt.VmModule.mmap(instance, str(path))
             return rt.VmContext(instance, [hal, parameters, module]), module
         except (RuntimeError, ValueError) as error:
-            raise ManifestError(f"{self.uri} cannot load {path} ({_first(error)}); {COMPILE_AGAIN}") from error
-
-
-def _first(error: BaseException) -> str:
-    """The first line of an IREE message, without the path of the C++ source in it."""
-    return re.sub(r"\s*\S+/runtime/src/iree/\S+\.c:\d+:", "", str(error).split("\n")[0])[:300].rstrip(": ")
-
-
-def _threads() -> set[str]:
-    return set(os.listdir(TASKS)) if TASKS.exists() else set()
-
-
-def _thread_cpu_seconds(thread: str) -> float:
-    """CPU time of one of IREE's threads, from the scheduler's nanoseconds; 0 for another thread or one that ended."""
-    try:
-        if not (TASKS / thread / "comm").read_text().startswith("iree"):  # named by the thread itself, after it started
-            return 0.0
-        return int((TASKS / thread / "schedstat").read_text().split()[0]) / 1e9
-    except (OSError, IndexError):
-        return 0.0
+            raise iree_driver.load_error(self.uri, path, error) from error

@@ -14,7 +14,8 @@ from compile.manifest import Manifest
 from ireeperf import document
 from ireeperf.errors import DeviceError, ManifestError
 from runtime.batch import Batch, Sample
-from runtime.iree_device import Build, IreeEngine, _thread_cpu_seconds, check_build
+from runtime.iree_device import Build, IreeEngine, check_build
+from runtime.iree_driver import thread_cpu_seconds
 from tests import tiny_build
 
 
@@ -122,9 +123,9 @@ def test_devices_have_drivers_of_their_own_and_their_cpu_time_is_counted() -> No
         one.open()
         one.warm_up(4)
     assert all(one._workers for one in engines) and not engines[0]._workers & engines[1]._workers
-    before = [sum(map(_thread_cpu_seconds, one._workers)) for one in engines]
+    before = [sum(map(thread_cpu_seconds, one._workers)) for one in engines]
     for ticket in range(50):
         engines[0].run(Batch(ticket=ticket, samples=(Sample(0, 1), Sample(0, 2)), size=2))
-    after = [sum(map(_thread_cpu_seconds, one._workers)) for one in engines]
+    after = [sum(map(thread_cpu_seconds, one._workers)) for one in engines]
     assert before[0] < after[0] <= engines[0].executable_cpu_seconds()
     assert before[1] > 0

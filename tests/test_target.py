@@ -9,6 +9,7 @@ import pytest
 from compile.flags import flags
 from compile.target import TARGETS, choose, find, spec_target
 from ireeperf.errors import ConfigError
+from runtime.partition import PRESETS
 
 
 def spec(folder: Path, name: str, text: str = "module {}") -> Path:
@@ -19,8 +20,27 @@ def spec(folder: Path, name: str, text: str = "module {}") -> Path:
 
 
 def test_an_unknown_target_is_refused_with_the_list() -> None:
-    with pytest.raises(ConfigError, match=r"'mi325x-cpx' is unknown; known are cpu, cpu-avx2, cpu-avx512, gfx942, gfx950, sm_80, sm_89"):
-        find("mi325x-cpx")
+    with pytest.raises(ConfigError, match=r"'mi325x-dpx' is unknown; known are cpu, cpu-avx2, cpu-avx512, gfx942, gfx950, mi325x-cpx, .*, sm_80, sm_89"):
+        find("mi325x-dpx")
+
+
+def test_every_partition_preset_is_a_target_of_its_architecture() -> None:
+    assert set(PRESETS) <= set(TARGETS)
+    for name, gfx in (("mi325x-cpx", "gfx942"), ("mi325x-spx", "gfx942"), ("mi355x-cpx", "gfx950"), ("mi355x-spx", "gfx950")):
+        assert (find(name).architecture, find(name).driver) == (gfx, "hip") and flags(find(name), None) == flags(find(gfx), None)
+
+
+def test_a_spec_of_the_architecture_fits_every_partition_of_it(tmp_path: Path) -> None:
+    amd = spec(tmp_path, "attention_and_matmul_spec_gfx942_MI325.mlir")
+    assert choose("mi325x-cpx", amd, None).name == "mi325x-cpx"
+    assert choose(None, amd, "gfx942").name == "gfx942"
+    with pytest.raises(ConfigError, match=r"for gfx942 by its name, --target says mi355x-cpx"):
+        choose("mi355x-cpx", amd, None)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_executables_for_gpus_take_fences(name: str) -> None:
+    assert ("--iree-execution-model=async-external" in flags(TARGETS[name], None)) == (TARGETS[name].backend != "cpu")
 
 
 @pytest.mark.parametrize(("name", "stated"), [
@@ -70,7 +90,7 @@ def test_every_target_has_its_backend_and_architecture_in_the_flags(name: str) -
     text = " ".join(flags(target, None))
     assert {"cpu": "llvm-cpu", "hip": "device=hip", "cuda": "device=cuda"}[target.backend] in text
     assert f"={target.architecture}" in text
-    assert ("--iree-llvmgpu-use-direct-load=false" in text) == (name == "gfx950")
+    assert ("--iree-llvmgpu-use-direct-load=false" in text) == (target.architecture == "gfx950")
 
 
 def test_cuda_takes_the_spec_by_the_flag_that_applies_it(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from compile import target as targets
+from compile.flags import flags as target_flags
 from compile.manifest import NAME, Executable, Manifest, ParameterArchive
 from export.model_config import ModelConfig
 from ireeperf import document
@@ -24,8 +26,8 @@ from ireeperf.samples import SampleSet
 
 SIDE, SEQUENCE, STEPS, GUIDANCE = 16, 64, 3, 2.0
 LATENT, WEIGHTS = 0.5, {"clip": 3.0, "scheduled_unet": 5.0, "vae": 7.0}
-FLAGS = ["--iree-hal-target-device=local", "--iree-hal-local-target-device-backends=llvm-cpu",
-         "--iree-llvmcpu-target-cpu=generic"]
+CPU_FLAGS = ["--iree-hal-target-device=local", "--iree-hal-local-target-device-backends=llvm-cpu", "--iree-llvmcpu-target-cpu=generic"]
+FENCES = "--iree-execution-model=async-external"
 
 CLIP = """
 module @compiled_clip {{
@@ -121,10 +123,11 @@ def model(*, sizes: tuple[int, ...] = (2, 4), vae: tuple[int, ...] = (2,), side:
         dims=((side, side),), model="tiny", num_inference_steps=STEPS, guidance_scale=GUIDANCE, loadgen_model="sdxl-nano")
 
 
-def manifest(config: ModelConfig, executables: tuple[Executable, ...] = (), archives: tuple[ParameterArchive, ...] = ()) -> Manifest:
+def manifest(config: ModelConfig, executables: tuple[Executable, ...] = (), archives: tuple[ParameterArchive, ...] = (),
+             target: str = "cpu") -> Manifest:
     return Manifest(
         key="0123456789abcdef", created_utc="2026-11-23T00:00:00+00:00", model=config, model_json="tiny.json", checkpoint="tiny",
-        target="cpu", driver="local-task", compiler_version=metadata.version("iree-base-runtime"), executables=executables,
+        target=target, driver=targets.find(target).driver, compiler_version=metadata.version("iree-base-runtime"), executables=executables,
         parameter_archives=archives, spec=None, stage_seconds={})
 
 
@@ -144,14 +147,20 @@ def expected(indices: Sequence[int]) -> list[int]:
 
 
 @functools.cache
-def shared() -> Path:
-    """One compiled build for all tests of this process: a few seconds. Do not write to it."""
+def shared(target: str = "cpu", *, fences: bool = False) -> Path:
+    """One compiled build per target for all tests of this process: a few seconds. Do not write to it. `fences`: for cpu too."""
     root = tempfile.mkdtemp(prefix="ireeperf-tiny-")
     atexit.register(shutil.rmtree, root, ignore_errors=True)
-    return write(Path(root))
+    return write(Path(root), target=target, fences=fences)
 
 
-def write(root: Path, *, count: int = 40, compiled: bool = True) -> Path:
+def flags_of(target: str, *, fences: bool = False) -> list[str]:
+    """Flags of a tiny executable: baseline code for the CPU, those of compile/flags.py for a GPU."""
+    found = targets.find(target)
+    return [*CPU_FLAGS, *[FENCES] * fences] if found.backend == "cpu" else target_flags(found, None)
+
+
+def write(root: Path, *, count: int = 40, compiled: bool = True, target: str = "cpu", fences: bool = False) -> Path:
     """A build under `root`/build/tiny and its samples, as precompile and export.samples lay them out; the build's folder."""
     import iree.runtime as rt
 
@@ -162,8 +171,7 @@ def write(root: Path, *, count: int = 40, compiled: bool = True) -> Path:
         for size in config.batch_sizes[module]:
             path = folder / f"{module}_bs{size}.vmfb"
             source = MLIR[module].format(b=size, b2=2 * size, s=SEQUENCE, h=SIDE // 8, side=SIDE)
-            subprocess.run([str(Path(sys.executable).with_name("iree-compile")), "-", *FLAGS, "-o", str(path)], check=True,
-                           input=source.encode(), capture_output=True)
+            compile_text(source, path, flags_of(target, fences=fences))
             executables.append(Executable(module=module, module_name=MODULE_NAMES[module], entry_points=FUNCTIONS[module],
                                           batch_size=size, path=path.name, sha256=document.digest(path), command="", seconds=0))
         index = rt.ParameterIndex()
@@ -172,6 +180,12 @@ def write(root: Path, *, count: int = 40, compiled: bool = True) -> Path:
         index.create_archive_file(str(archive))
         archives.append(ParameterArchive(module=module, path=archive.name, sha256=document.digest(archive),
                                          bytes=archive.stat().st_size))
-    document.write(manifest(config, tuple(executables), tuple(archives)), folder / NAME)
+    document.write(manifest(config, tuple(executables), tuple(archives), target), folder / NAME)
     samples(count, config=config).write(root / "build" / "samples" / f"tiny-{SEQUENCE}.npz")
     return folder
+
+
+def compile_text(source: str, path: Path, flags: Sequence[str]) -> None:
+    """Compile MLIR text to `path`."""
+    subprocess.run([str(Path(sys.executable).with_name("iree-compile")), "-", *flags, "-o", str(path)], check=True,
+                   input=source.encode(), capture_output=True)
