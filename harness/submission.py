@@ -2,7 +2,7 @@
 
     python -m harness.submission --runs RUN... --output TREE --division closed --submitter ORG --system ID \\
         --implementation NAME --system-file FILE.toml --mlcommons PATH
-    python -m harness.submission --check TREE --checker PATH
+    python -m harness.submission --check TREE --checker PATH [--runs RUN...]
 
 Building ends with our pre-flight, and with MLCommons' checker where --checker names it. Exit code 0: nothing found; 1: findings,
 one a line; 2: the tree was not built. Runs that failed or are invalid are refused, and so are null
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import submission_check, submission_official, submission_tree
+from harness import submission_check, submission_official, submission_origin, submission_tree
 from harness.submission_finding import Finding
 from harness.submission_limits import DIVISIONS, REHEARSER, TESTS
 from harness.submission_official import OfficialVerdict
@@ -48,9 +48,8 @@ class SubmissionSettings:
 
     def __post_init__(self) -> None:
         building = [name for name in (*NEEDED, "system_file", "mlcommons", "calibration") if getattr(self, name) is not None]
-        if self.check is not None and (building or self.runs):
-            raise ConfigError(f"--check {self.check} builds nothing; leave --{(building or ['runs'])[0].replace('_', '-')} "
-                              "away")
+        if self.check is not None and building:
+            raise ConfigError(f"--check {self.check} builds nothing; leave --{building[0].replace('_', '-')} away")
         if self.check is None:
             absent = [name for name in NEEDED if getattr(self, name) is None] + ([] if self.runs else ["runs"])
             if absent:
@@ -70,7 +69,8 @@ def parse(argv: Sequence[str] | None = None) -> SubmissionSettings:
     add = parser.add_argument
     add("--check", type=Path, metavar="TREE", help="only check this tree")
     add("--runs", type=Path, nargs="+", default=[], metavar="RUN",
-        help="run folders, or folders of them: of each scenario performance, accuracy and (closed) TEST01, TEST04")
+        help="run folders, or folders of them: of each scenario performance, accuracy and (closed) TEST01, TEST04; with --check: "
+             "compare the tree with them")
     add("--output", type=Path, help="the tree, new or empty")
     add("--division", choices=DIVISIONS, default="open", help="default %(default)s")
     add("--submitter", help="organization: folder name, no spaces")
@@ -125,6 +125,8 @@ def main() -> int:
     print(f"harness.submission: {json.dumps(document.to_dict(settings))}", flush=True)
     tree = settings.check if settings.check is not None else build(settings)
     findings = submission_check.check(tree, rehearsal=settings.rehearsal)
+    if settings.check is not None and settings.runs:
+        findings += tuple(submission_origin.check(tree, settings.runs))
     official = submission_official.run(settings.checker, tree) if settings.checker else None
     return report(tree, findings, official)
 

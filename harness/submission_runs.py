@@ -88,6 +88,17 @@ def read(folders: Iterable[Path], *, division: str, null_runs: bool) -> tuple[Sc
     return grouped
 
 
+def by_name(folders: Iterable[Path]) -> dict[str, Run]:
+    """Runs by the name that they were given when they were made; ConfigError when two share one."""
+    found: dict[str, Run] = {}
+    for folder in _run_folders(folders):
+        run = Run(folder=folder, result=run_result.read(folder))
+        if run.result.run in found:
+            raise ConfigError(f"{folder} and {found[run.result.run].folder} are both run {run.result.run}; name the folders of one set")
+        found[run.result.run] = run
+    return found
+
+
 def read_scores(run: Run) -> dict[str, Any]:
     """score/scores.json as eval.score wrote it (eval is not imported here: it needs torch)."""
     path = run.score / SCORES

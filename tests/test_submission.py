@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import submission, submission_check, submission_evidence, submission_official, submission_png
+from harness import submission, submission_check, submission_evidence, submission_official, submission_origin, submission_png
 from harness.compliance import ACCURACY_LOG
 from harness.submission_limits import BENCHMARK, IMAGES
 from ireeperf import document
@@ -95,6 +95,25 @@ def test_the_check_command() -> None:
     assert done.returncode == 1 and not last["accepted"] and {finding["code"] for finding in last["findings"]} == {"rehearsal", "null", "picture"}
 
 
+def test_a_tree_is_compared_with_its_runs(tmp_path: Path) -> None:
+    """A hash made up together with its evidence is consistent, and not the log's."""
+    tree, runs = closed_fixture.copy(tmp_path), closed_fixture.shared()[1]
+    assert command("--check", str(tree), "--rehearsal", "--runs", str(runs)).returncode == 0
+    path = submission_evidence.path_of(tree / SUBMITTER, SYSTEM, BENCHMARK, "Offline")
+    evidence = submission_evidence.read(path)
+    document.write(replace(evidence, accuracy=replace(evidence.accuracy, sha256="0" * 64)), path)
+    accuracy = closed_fixture.results(tree) / "accuracy/accuracy.txt"
+    accuracy.write_text(accuracy.read_text().replace(evidence.accuracy.sha256, "0" * 64))
+    assert submission_check.check(tree, rehearsal=True) == ()
+    found = list(submission_origin.check(tree, [runs]))
+    assert [finding.code for finding in found] == ["origin"] * 2 and {Path(finding.file).name for finding in found} == {
+        "accuracy.txt", "Offline.json"}
+    absent = list(submission_origin.check(tree, [runs / "offline-TEST04"]))
+    assert len(absent) == 7 and {finding.wanted for finding in absent} == {"its folder: name it with --runs"}
+    with pytest.raises(ConfigError, match="are both run offline-TEST04"):
+        list(submission_origin.check(tree, [runs, runs / "offline-TEST04"]))
+
+
 def test_the_build_command_makes_a_rehearsal(tmp_path: Path) -> None:
     """What scripts/reproduce starts; without --mlcommons the compliance runs stay out of the tree."""
     done = command("--runs", str(closed_fixture.shared()[1]), "--output", str(tmp_path / "tree"), "--submitter", "REHEARSAL", "--system", "s",
@@ -111,7 +130,7 @@ def test_the_build_command_refuses_null_runs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("argv", "words"), [
     (["--runs", "a"], "--output is missing"), (["--output", "t", "--submitter", "a", "--system", "b", "--implementation", "c"], "--runs is missing"),
-    (["--check", "t", "--runs", "a"], "leave --runs away"), (["--check", "t", "--system", "a"], "leave --system away"),
+    (["--check", "t", "--system", "a"], "leave --system away"),
     (["--check", "t", "--measurement", "x"], "not KEY=VALUE"),
 ])
 def test_wrong_command_lines(argv: list[str], words: str) -> None:
