@@ -97,7 +97,7 @@ def check_measurements(submitter: Path, folder: Path, where: str, performance: L
                       wanted=f"exactly {', '.join(limits.MEASUREMENT_KEYS)}")
     implementation = described[0].stem.removeprefix(f"{system}_").removesuffix(f"_{scenario}")
     code = submitter / "code" / model / implementation
-    if not code.is_dir() or not any(code.iterdir()):
+    if not any(path.stat().st_size for path in code.rglob("*") if path.is_file()):
         yield Finding(code="code", file=str(Path(*where.split("/")[:2]) / "code" / model / implementation),
                       found="absent or empty",
                       wanted="the code, or where it is")
