@@ -2,9 +2,10 @@
 
     python scripts/shark_contestant.py '{"kind": "pool", ...}'      # the keys: `Contest`
 
-Prints one JSON line when it is ready and warm. Then, for every line `{"rows": [0, 1, ...], "images": PATH or null}` on stdin,
-it draws those rows of the sample set and prints `{"wall": seconds, "cpu": seconds, "count": images}`: from the line read to the
-last image as uint8 on the host, CPU of all threads. It ends when stdin does. Runs in either environment, so it imports torch nowhere.
+Prints one JSON line when it is ready and warm. Then, for every line `{"rows": [0, 1, ...], "images": PATH or null}` on
+stdin, it draws those rows of the sample set and prints `{"wall": seconds, "cpu": seconds, "count": images}`: from the line
+read to the last image as uint8 on the host, CPU of all threads. It ends when stdin does. `Running` is the other end of this,
+in the process that asks. Runs in either environment, so it imports torch nowhere.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
+import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,7 @@ import numpy as np
 from compile import manifest as manifests
 from export.model_config import MODULES, ModelConfig
 from ireeperf import samples as sample_sets
+from ireeperf.errors import RunError
 from ireeperf.samples import ARRAYS, SampleSet
 
 ENTRY_POINTS = {"clip": ("encode_prompts",), "scheduled_unet": ("run_initialize", "run_forward"), "vae": ("decode",)}
@@ -46,7 +50,50 @@ class Contest:
     workers: int  # devices of the pool, or shortfin's workers on its one CPU device
     driver: str = "local-sync"  # of the pool
     threads: int = 1  # of each of the pool's devices
-    reflection: bool = True  # False: the pool is not to believe coarse-fences, which shortfin's executables say of both forms
+    # False: the pool is not to believe coarse-fences, which shortfin's executables say of both forms of an entry point
+    reflection: bool = True
+
+
+class Running:
+    """A contestant's process, as the conductor sees it."""
+
+    def __init__(self, name: str, python: Path, contest: Contest, timeout: float) -> None:
+        self.name, self._timeout = name, timeout
+        self._process = subprocess.Popen([python, "-u", __file__, json.dumps(asdict(contest))],
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self._read = b""
+        self.about = self._answer()
+
+    def draw(self, rows: list[int], images: Path | None) -> dict[str, Any]:
+        """{wall, cpu, count} of one round; RunError when it ended or hangs."""
+        self._process.stdin.write(json.dumps({"rows": rows, "images": str(images) if images else None}).encode() + b"\n")
+        return self._answer()
+
+    def stop(self) -> None:
+        """Kill it: a contestant may hang in its runtime's teardown."""
+        self._process.kill()
+        with self._process:  # closes the pipes and waits
+            pass
+
+    def _answer(self) -> dict[str, Any]:
+        deadline = time.monotonic() + self._timeout
+        while True:
+            line, ended, self._read = self._read.partition(b"\n")
+            if ended:  # a line; those that are no JSON are a library's own words
+                if line.startswith(b"{"):
+                    return json.loads(line)  # type: ignore[no-any-return]
+                continue
+            self._read = line
+            if not select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                self.stop()
+                raise RunError(f"{self.name} did not answer in {self._timeout:g} s; give it --timeout, "
+                               "or take it out with --only")
+            chunk = os.read(self._process.stdout.fileno(), 65536)
+            if not chunk:
+                code = self._process.wait(60)
+                self.stop()
+                raise RunError(f"{self.name} ended with {code}; its own words are above")
+            self._read += chunk
 
 
 def serve(draw: Callable[[list[int]], np.ndarray]) -> None:
@@ -117,13 +164,15 @@ def run_shortfin(contest: Contest, model: ModelConfig, archives: dict[str, tuple
 
     system = sf.host.CPUSystemBuilder().create_system()
     # workers before run(): after it, create_worker may hang for good (amd-shark-ai#906)
-    fibers = [system.create_fiber(system.create_worker(f"worker{index}"), devices=[system.devices[0]]) for index in range(contest.workers)]
+    workers = [system.create_worker(f"worker{index}") for index in range(contest.workers)]
+    fibers = [system.create_fiber(worker, devices=[system.devices[0]]) for worker in workers]
     functions = [_functions(sf, system, fiber, model, contest, archives) for fiber in fibers]
     rounds = _Rounds(sf, fibers, functions, model, samples, contest.batch_size)
     system.run(rounds.main(system.device_names))  # once: it shuts the system down when it returns
 
 
-def _functions(sf: Any, system: Any, fiber: Any, model: ModelConfig, contest: Contest, archives: dict[str, tuple[str, Path]]) -> dict[str, Any]:
+def _functions(sf: Any, system: Any, fiber: Any, model: ModelConfig, contest: Contest,
+               archives: dict[str, tuple[str, Path]]) -> dict[str, Any]:
     """Entry point -> shortfin function, of the $async form (their reflection says coarse-fences)."""
     found = {}
     for module, names in ENTRY_POINTS.items():
@@ -140,11 +189,12 @@ def _functions(sf: Any, system: Any, fiber: Any, model: ModelConfig, contest: Co
 class _Rounds:
     """Draws the rounds that stdin asks for, inside shortfin's own loop."""
 
-    def __init__(self, sf: Any, fibers: Sequence[Any], functions: Sequence[dict[str, Any]], model: ModelConfig, samples: SampleSet,
-                 size: int) -> None:
+    def __init__(self, sf: Any, fibers: Sequence[Any], functions: Sequence[dict[str, Any]], model: ModelConfig,
+                 samples: SampleSet, size: int) -> None:
         self._sf, self._fibers, self._functions, self._samples, self._size = sf, fibers, functions, samples, size
         self._guidance = [self._to_device(fiber, np.array([model.guidance_scale], np.float32)) for fiber in fibers]
-        self._steps = [[self._to_device(fiber, np.array([step], np.int64)) for step in range(model.num_inference_steps)] for fiber in fibers]
+        self._steps = [[self._to_device(fiber, np.array([step], np.int64)) for step in range(model.num_inference_steps)]
+                       for fiber in fibers]
 
     async def main(self, devices: list[str]) -> None:
         await self.draw([0] * self._size * len(self._fibers))  # warm-up: every worker once
@@ -182,12 +232,14 @@ class _Rounds:
 
     async def _batch(self, index: int, rows: list[int]) -> np.ndarray:
         fiber, call = self._fibers[index], self._functions[index]
-        ids = [self._to_device(fiber, np.take(getattr(self._samples, name), rows, axis=0).astype(np.int64, copy=False)) for name in ARRAYS[:4]]
+        ids = [self._to_device(fiber, np.take(getattr(self._samples, name), rows, axis=0).astype(np.int64, copy=False))
+               for name in ARRAYS[:4]]
         shared = np.broadcast_to(self._samples.latents, (len(rows), *self._samples.latents.shape[1:]))
         prompt_embeds, text_embeds = await call["encode_prompts"](*ids, fiber=fiber)
         latents, time_ids = await call["run_initialize"](self._to_device(fiber, np.ascontiguousarray(shared)), fiber=fiber)
         for step in self._steps[index]:
-            latents, = await call["run_forward"](latents, prompt_embeds, text_embeds, time_ids, self._guidance[index], step, fiber=fiber)
+            latents, = await call["run_forward"](latents, prompt_embeds, text_embeds, time_ids, self._guidance[index], step,
+                                                 fiber=fiber)
         images, = await call["decode"](latents, fiber=fiber)
         host = images.for_transfer()
         host.copy_from(images)

@@ -5,9 +5,9 @@
     build/shark-venv/bin/pip install --no-deps --require-hashes -r requirements/shark.txt
     ./scripts/shark_side_by_side.py --build build/sdxl_nano_fp32_bs2-cpu --samples build/samples/sdxl-nano-64.npz
 
-Every contestant is a process that stays up (scripts/shark_contestant.py); a round asks each in turn for the same samples, in an
-order that rotates. The build's MLIR is compiled once more with the compiler of shortfin's version. The last line of stdout is
-one JSON object. Figures: docs/SHARK.md.
+Every contestant is a process that stays up (scripts/shark_contestant.py). A round asks each in turn for the same samples, in
+an order that rotates. The build's MLIR is compiled once more with the compiler of shortfin's version. docs/SHARK.md has the
+figures. The last line of stdout is one JSON object.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ import json
 import math
 import os
 import re
-import select
 import shlex
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,17 +38,20 @@ from compile import manifest as manifests
 from compile.manifest import Manifest
 from export.model_config import MODULES
 from ireeperf import samples as sample_sets
-from ireeperf.errors import CompileError, ConfigError, MissingFileError, RunError, exit_code
-from scripts.shark_contestant import Contest
+from ireeperf.errors import CompileError, ConfigError, MissingFileError, exit_code
+from scripts.shark_contestant import Contest, Running
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 REFERENCE: Final = "pool"  # ratios are in units of this contestant, pictures are compared with its
 # shortfin -> our pool with the same executables and as many threads: what is left is the runtime
 TWINS: Final = {"shortfin_1_worker": "pool_iree39_1_device", "shortfin_2_workers": "pool_iree39"}
-IMG2COL: Final = "iree-preprocessing-convert-conv2d-to-img2col"  # 3.9's convolutions take four times as long without (docs/SHARK.md)
-SHARK_SETUP: Final = "python3.11 -m venv build/shark-venv && build/shark-venv/bin/pip install --no-deps --require-hashes -r requirements/shark.txt"
+# Without this pass the convolutions of shortfin 3.9's compiler take four times as long (docs/SHARK.md)
+IMG2COL: Final = "iree-preprocessing-convert-conv2d-to-img2col"
+SHARK_SETUP: Final = ("python3.11 -m venv build/shark-venv && "
+                      "build/shark-venv/bin/pip install --no-deps --require-hashes -r requirements/shark.txt")
 _ATTENTION: Final = re.compile(
-    r"^(?P<indent>\s*)(?P<head>%\S+ = torch\.aten\.scaled_dot_product_attention (?:%\S+, ){6})(?P<scale>%[^\s,]+), (?P<last>%\S+) : "
+    r"^(?P<indent>\s*)(?P<head>%\S+ = torch\.aten\.scaled_dot_product_attention (?:%\S+, ){6})"
+    r"(?P<scale>%[^\s,]+), (?P<last>%\S+) : "
     r"(?P<types>!torch\.vtensor<\[[\d,]*?(?P<width>\d+)\],.*), !torch\.float, !torch\.bool -> (?P<result>.*)$")
 _FLOAT: Final = re.compile(r"^\s*(%\S+) = torch\.constant\.float (\S+)$")
 _PUBLIC: Final = "attributes {torch.assume_strict_symbolic_shapes}"
@@ -72,16 +73,25 @@ class SideSettings:
 
 
 def parse(argv: Sequence[str] | None = None) -> SideSettings:
-    parser = argparse.ArgumentParser(prog="scripts/shark_side_by_side.py", allow_abbrev=False, description=__doc__.splitlines()[0])
-    parser.add_argument("--build", type=Path, default=ROOT / "build/sdxl_nano_fp32_bs2-cpu", help="build for cpu (default %(default)s)")
-    parser.add_argument("--samples", type=Path, default=ROOT / "build/samples/sdxl-nano-64.npz", help="sample set (default %(default)s)")
-    parser.add_argument("--shark", type=Path, default=ROOT / "build/shark-venv", help="environment of requirements/shark.txt (default %(default)s)")
-    parser.add_argument("--work", type=Path, default=ROOT / "build/shark", help="where its executables go (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=8, help="times that each contestant draws, other samples each time (default %(default)s)")
+    parser = argparse.ArgumentParser(prog="scripts/shark_side_by_side.py", allow_abbrev=False,
+                                     description=__doc__.splitlines()[0])
+    parser.add_argument("--build", type=Path, default=ROOT / "build/sdxl_nano_fp32_bs2-cpu",
+                        help="build for cpu (default %(default)s)")
+    parser.add_argument("--samples", type=Path, default=ROOT / "build/samples/sdxl-nano-64.npz",
+                        help="sample set (default %(default)s)")
+    parser.add_argument("--shark", type=Path, default=ROOT / "build/shark-venv",
+                        help="environment of requirements/shark.txt (default %(default)s)")
+    parser.add_argument("--work", type=Path, default=ROOT / "build/shark",
+                        help="where its executables go (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=8,
+                        help="times that each contestant draws, other samples each time (default %(default)s)")
     parser.add_argument("--sample-count", type=int, default=4, help="samples a round (default %(default)s)")
-    parser.add_argument("--same-flags", action="store_true", help="compile for shortfin with the build's flags only (slow convolutions)")
-    parser.add_argument("--only", action="append", default=[], metavar="NAME", help=f"a contestant beside {REFERENCE} (repeatable; default all)")
-    parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one answer of a contestant (default %(default)g)")
+    parser.add_argument("--same-flags", action="store_true",
+                        help="compile for shortfin with the build's flags only (slow convolutions)")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME",
+                        help=f"a contestant beside {REFERENCE} (repeatable; default all)")
+    parser.add_argument("--timeout", type=float, default=600.0,
+                        help="seconds for one answer of a contestant (default %(default)g)")
     arguments = vars(parser.parse_args(argv))
     settings = SideSettings(**arguments | {"only": tuple(arguments["only"])})
     if settings.rounds < 1 or settings.sample_count < 1:
@@ -92,8 +102,9 @@ def parse(argv: Sequence[str] | None = None) -> SideSettings:
 def for_compiler_39(mlir: str) -> str:
     """Our MLIR as compiler 3.9.0 and shortfin take it; the same arithmetic. CompileError when a scale is not the default.
 
-    An explicit attention scale is refused there ("explicitly marked illegal") even where it is the default, so that becomes none.
-    shortfin calls an $async entry point only when its reflection says coarse-fences, which neither compiler writes for us.
+    An explicit attention scale is refused there ("explicitly marked illegal") even where it is the default, so that
+    becomes none. shortfin calls an $async entry point only when its reflection says coarse-fences, which our flags leave in
+    neither compiler's output.
     """
     constants: dict[str, str] = {}  # as of the line that is read: names are those of a function
     lines = []
@@ -131,12 +142,14 @@ def compile_for_shark(settings: SideSettings, manifest: Manifest, size: int) -> 
         command = (settings.build / manifest.executable(module, size).command).read_text()
         mlir = Path(shlex.split(command.splitlines()[-1])[1])
         if not mlir.is_file():
-            raise MissingFileError(f"{mlir}, of which the build was made, is gone; delete {settings.build} and compile again with ./compile/precompile.py")
+            raise MissingFileError(f"{mlir}, of which the build was made, is gone; delete {settings.build} and "
+                                   "compile again with ./compile/precompile.py")
         source, output = settings.work / f"{module}_bs{size}.mlir", settings.work / f"{module}_bs{size}.vmfb"
         argv = compile_command(command, settings.shark / "bin/iree-compile", source, output, settings.same_flags)
         paper = settings.work / f"{module}_bs{size}.command.sh"
         text = for_compiler_39(mlir.read_text())
-        if not (output.is_file() and paper.is_file() and paper.read_text() == shlex.join(argv) and source.read_text() == text):
+        kept = output.is_file() and paper.is_file() and source.is_file()
+        if not (kept and paper.read_text() == shlex.join(argv) and source.read_text() == text):
             output.unlink(missing_ok=True)
             source.write_text(text)
             done = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -151,50 +164,11 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-class Running:
-    """A contestant's process."""
-
-    def __init__(self, name: str, python: Path, contest: Contest, timeout: float) -> None:
-        self.name, self._timeout = name, timeout
-        self._process = subprocess.Popen([python, "-u", ROOT / "scripts/shark_contestant.py", json.dumps(asdict(contest))],
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
-        self._read = b""
-        self.about = self._answer()
-
-    def draw(self, rows: list[int], images: Path | None) -> dict[str, Any]:
-        """{wall, cpu, count} of one round; RunError when it ended or hangs."""
-        self._process.stdin.write(json.dumps({"rows": rows, "images": str(images) if images else None}).encode() + b"\n")
-        return self._answer()
-
-    def stop(self) -> None:
-        """Kill it: a contestant may hang in its runtime's teardown."""
-        self._process.kill()
-        with self._process:  # closes the pipes and waits
-            pass
-
-    def _answer(self) -> dict[str, Any]:
-        deadline = time.monotonic() + self._timeout
-        while True:
-            line, ended, self._read = self._read.partition(b"\n")
-            if ended:  # a line; those that are no JSON are a library's own words
-                if line.startswith(b"{"):
-                    return json.loads(line)  # type: ignore[no-any-return]
-                continue
-            self._read = line
-            if not select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                self.stop()
-                raise RunError(f"{self.name} did not answer in {self._timeout:g} s; give it --timeout, or take it out with --only")
-            chunk = os.read(self._process.stdout.fileno(), 65536)
-            if not chunk:
-                code = self._process.wait(60)
-                self.stop()
-                raise RunError(f"{self.name} ended with {code}; its own words are above")
-            self._read += chunk
-
-
-def contests(settings: SideSettings, manifest: Manifest, size: int, shark: dict[str, str]) -> dict[str, tuple[Path, Contest]]:
+def contests(settings: SideSettings, manifest: Manifest, size: int,
+             shark: dict[str, str]) -> dict[str, tuple[Path, Contest]]:
     """Name -> (interpreter, contest). The reference comes first."""
-    ours, cores = {module: str((settings.build / manifest.executable(module, size).path).resolve()) for module in shark}, _cores()
+    ours = {module: str((settings.build / manifest.executable(module, size).path).resolve()) for module in shark}
+    cores = _cores()
     same = {"build": str(settings.build.resolve()), "samples": str(settings.samples.resolve()), "batch_size": size}
     here, there = Path(sys.executable), settings.shark / "bin/python"
     several: dict[str, Any] = {"workers": cores, "driver": "local-sync", "threads": 1}
@@ -224,10 +198,11 @@ def ratios(times: Times, mine: str, theirs: str) -> dict[str, Any]:
 
 
 def summary(times: Times, count: int, differences: Mapping[str, float]) -> dict[str, Any]:
-    """Per contestant: median seconds an image, ratios to the reference and, of shortfin, to our pool with the same executables."""
+    """Per contestant: median seconds an image, ratios to the reference, and shortfin's to our pool on its executables."""
     found: dict[str, Any] = {}
     for name, rounds in times.items():
-        medians = {f"{kind}_s_per_image": round(statistics.median(each[kind] for each in rounds) / count, 4) for kind in ("wall", "cpu")}
+        medians = {f"{kind}_s_per_image": round(statistics.median(each[kind] for each in rounds) / count, 4)
+                   for kind in ("wall", "cpu")}
         found[name] = {"rounds": len(rounds), **medians, **ratios(times, name, REFERENCE),
                        "mean_uint8_difference": round(differences[name], 4)}
         if TWINS.get(name) in times:
@@ -235,8 +210,8 @@ def summary(times: Times, count: int, differences: Mapping[str, float]) -> dict[
     return found
 
 
-def measure(running: Sequence[Running], settings: SideSettings) -> tuple[dict[str, list[dict[str, float]]], dict[str, float]]:
-    """Rounds of every contestant, in an order that rotates, and how far each one's pictures are from the reference's (mean, uint8)."""
+def measure(running: Sequence[Running], settings: SideSettings) -> tuple[Times, dict[str, float]]:
+    """Rounds of every contestant, in an order that rotates; the mean uint8 difference of its pictures to the reference's."""
     pictures: dict[str, list[np.ndarray]] = {each.name: [] for each in running}
     times: dict[str, list[dict[str, float]]] = {each.name: [] for each in running}
     for number in range(settings.rounds):
@@ -247,19 +222,22 @@ def measure(running: Sequence[Running], settings: SideSettings) -> tuple[dict[st
             pictures[each.name].append(np.load(images).astype(np.int16))
             times[each.name].append(answer)
             print(f"round {number + 1}: {each.name}: {answer['wall']:.2f} s, CPU {answer['cpu']:.2f} s", flush=True)
-    return times, {name: float(np.abs(np.concatenate(found) - np.concatenate(pictures[REFERENCE])).mean()) for name, found in pictures.items()}
+    drawn = {name: np.concatenate(found) for name, found in pictures.items()}
+    return times, {name: float(np.abs(found - drawn[REFERENCE]).mean()) for name, found in drawn.items()}
 
 
 def check(settings: SideSettings, manifest: Manifest, size: int) -> None:
     """ConfigError or MissingFileError unless the contest can be held on this build at batch size `size`."""
     if manifest.target != "cpu" or manifest.model.vae_batch_size(size) != size:
-        raise ConfigError(f"{settings.build} is for {manifest.target}, its VAE draws {manifest.model.vae_batch_size(size)} of {size} samples "
-                          "at a time; give --build a build for cpu whose VAE draws all of a batch")
+        raise ConfigError(f"{settings.build} is for {manifest.target}, its VAE draws "
+                          f"{manifest.model.vae_batch_size(size)} of {size} samples at a time; give --build a build for cpu "
+                          "whose VAE draws all of a batch")
     if settings.sample_count % size:
         raise ConfigError(f"--sample-count {settings.sample_count} is not a multiple of the batch size {size}")
     found = len(sample_sets.read(settings.samples))
     if settings.rounds * settings.sample_count > found:
-        raise ConfigError(f"{settings.rounds} rounds of {settings.sample_count} samples are more than the {found} of {settings.samples}")
+        raise ConfigError(f"{settings.rounds} rounds of {settings.sample_count} samples are more than the {found} "
+                          f"of {settings.samples}; lower one of them")
     if any(manifest.archive(module) is None for module in MODULES):
         raise ConfigError(f"{settings.build} has no weights; compile with --checkpoint FOLDER")
 
