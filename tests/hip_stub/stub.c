@@ -3,7 +3,7 @@
 //
 // Copies, fills and tags act when they are issued; time is virtual: work moves its stream's `ready` forward, and events become
 // ready then. Environment, read when the library is loaded and by hipstub_reload(). A SPEC is a comma list DEVICE:K[:ARG], each of
-// DEVICE (index) and K (from 1, counted per device since load or reload) may be '*'.
+// DEVICE (index) and K (from 1, counted per device since load or reload) may be '*'; K may end in '+': that one and all later ones.
 //   HIPSTUB_DEVICES=64  HIPSTUB_ARCH=gfx942  HIPSTUB_MEMORY_MIB=32768 (a device's)  HIPSTUB_SAME_UUIDS=1  HIPSTUB_KERNEL_US=0
 //   HIPSTUB_OOM=SPEC     K-th device allocation fails       HIPSTUB_PINNED_OOM=SPEC  K-th pinned one
 //   HIPSTUB_REFUSE=SPEC  K-th launch is refused (719)       HIPSTUB_FAULT=SPEC  K-th launch succeeds, its events report ARG (700)
@@ -88,14 +88,17 @@ API void hipstub_reload(void) { LOCKED(load()); }
 API int64_t hipstub_count(int device, int what) { return devices[device].count[what]; }
 API void hipstub_release(void) { LOCKED(released = now(); pthread_cond_broadcast(&changed)); }
 
-// Whether spec `s` names the k-th happening on device `d`; its ARG, if it has one, goes to *arg.
+// Whether spec `s` names the k-th happening on device `d`, said on stderr; its ARG, if it has one, goes to *arg.
 static int named(int s, int d, int64_t k, double* arg) {
   for (const char* p = specs[s]; *p; p = strchrnul(p, ','), p += *p == ',') {
     char device[16], nth[16];
     double value = *arg;
     if (sscanf(p, "%15[^:,]:%15[^:,]:%lf", device, nth, &value) < 2) continue;
-    if ((*device != '*' && atoi(device) != d) || (*nth != '*' && atoll(nth) != k)) continue;
+    long long n = atoll(nth);
+    if (*device != '*' && atoi(device) != d) continue;
+    if (*nth != '*' && (strchr(nth, '+') ? k < n : k != n)) continue;
     *arg = value;
+    fprintf(stderr, "hipstub: %s on device %d, number %lld\n", spec_names[s], d, (long long)k);
     return 1;
   }
   return 0;
