@@ -129,4 +129,5 @@ class Decoder(nn.Module):
     def decode(self, latents: Tensor) -> Tensor:
         """latents [b, 4, h, w] float32 -> pixels [b, H, W, 3] uint8, rounded to nearest even as PIL export does."""
         image = self.vae.decode((latents / self.scaling_factor).to(self.dtype), return_dict=False)[0].float()
-        return ((image / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        # by way of int32: IREE 3.13 vectorizes float -> unsigned 8 bits for AVX2 as a signed conversion that stops at 127
+        return ((image / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.int32).to(torch.uint8).permute(0, 2, 3, 1)

@@ -127,43 +127,41 @@ def batch(contents: Contents, archive: Path, scratch: Path, size: int, emit: Emi
 
 
 def start_all(contents: Contents, archive: Path, scratch: Path, size: int, emit: Emit, uris: list[str]) -> None:
-    """Open every device in this one process, then one batch on each, all at once."""
-    ready: dict[str, graph.Drawing] = {}
+    """Open every device in this one process, one after the other, then one batch on each, all at once.
 
-    def start(uri: str) -> None:
-        emit({"begin": uri})
-        started = time.perf_counter()
-        try:
-            ready[uri] = _drawing(contents, archive, scratch, size, uri.split("#")[0])
-        except (RuntimeError, ValueError) as error:
-            emit({"device": uri, "outcome": "failed", "cause": str(error).split("\n")[0][:300]})
-            return
-        emit({"device": uri, "open_seconds": time.perf_counter() - started})
-
-    for uri in uris:  # each in a thread of its own, as the harness does: IREE's HIP driver leaves its context behind on the thread's stack
-        _each(start, [uri])
+    A device lives in a thread of its own, as in the harness: CUDA's context is the thread's that opened it (another one gets
+    CUDA_ERROR_INVALID_CONTEXT), and IREE's HIP driver leaves its context behind on the thread's stack.
+    """
+    opening, together = threading.Lock(), threading.Barrier(len(uris))
     images: dict[str, np.ndarray] = {}
 
-    def draw(uri: str) -> None:
-        started = time.perf_counter()
-        try:
-            images[uri] = ready[uri].draw()
-        except (RuntimeError, ValueError) as error:
-            del ready[uri]
-            emit({"device": uri, "outcome": "failed", "cause": str(error).split("\n")[0][:300]})
+    def live(uri: str) -> None:
+        drawing = None
+        with opening:
+            emit({"begin": uri})
+            started = time.perf_counter()
+            try:
+                drawing = _drawing(contents, archive, scratch, size, uri.split("#")[0])
+                emit({"device": uri, "open_seconds": time.perf_counter() - started})
+            except (RuntimeError, ValueError) as error:
+                emit({"device": uri, "outcome": "failed", "cause": str(error).split("\n")[0][:300]})
+        together.wait()  # the parent ends all of it when a device never gets here
+        if drawing is None:
             return
-        emit({"device": uri, "together_seconds": time.perf_counter() - started})
+        try:
+            for _ in range(2):  # the first batch loads code; the second one's time replaces its
+                started = time.perf_counter()
+                images[uri] = drawing.draw()
+                emit({"device": uri, "together_seconds": time.perf_counter() - started})
+        except (RuntimeError, ValueError) as error:
+            images.pop(uri, None)
+            emit({"device": uri, "outcome": "failed", "cause": str(error).split("\n")[0][:300]})
 
-    for _ in range(2):  # the first batch loads code; the second one's time replaces its
-        _each(draw, list(ready))
-    for uri in ready:
-        emit({"device": uri, "outcome": "ok", "same_as_first": bool(np.array_equal(images[uri], images[next(iter(ready))]))})
-
-
-def _each(action: Callable[[str], None], uris: list[str]) -> None:
-    """Do it for every device at the same time, a thread each."""
-    threads = [threading.Thread(target=action, args=(uri,), daemon=True) for uri in uris]
+    threads = [threading.Thread(target=live, args=(uri,), daemon=True) for uri in uris]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    first = next((images[uri] for uri in uris if uri in images), None)
+    for uri in images:
+        emit({"device": uri, "outcome": "ok", "same_as_first": bool(np.array_equal(images[uri], first))})
