@@ -40,6 +40,11 @@ class Build:
         """Batch sizes that the run may use; a tail takes a smaller one."""
         return tuple(size for size in self.model.sample_batch_sizes if size <= self.batch_size)
 
+    @property
+    def weight_bytes(self) -> int:
+        """Weights in the memory of one device, at least: every executable loads a copy of its own, and may keep a packed one besides."""
+        return sum(self.archives[module][1].stat().st_size for module, _ in self.executables)
+
 
 def check_build(folder: Path, manifest: Manifest, batch_size: int) -> Build:
     """The build's files, compared with their digests; ManifestError when another compiler made them or one is corrupt."""

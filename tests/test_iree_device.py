@@ -14,7 +14,7 @@ from compile.manifest import Manifest
 from ireeperf import document
 from ireeperf.errors import DeviceError, ManifestError
 from runtime.batch import Batch, Sample
-from runtime.iree_device import Build, IreeEngine, check_build
+from runtime.iree_device import Build, HostBudget, IreeEngine, check_build, host_budget
 from runtime.iree_driver import thread_cpu_seconds
 from tests import tiny_build
 
@@ -47,6 +47,20 @@ def test_only_the_sizes_up_to_the_runs_are_used() -> None:
     folder = tiny_build.shared()
     build = check_build(folder, manifests.read(folder), 2)
     assert build.sizes == (2,) and set(build.executables) == {("clip", 2), ("scheduled_unet", 2), ("vae", 2)}
+
+
+def test_weights_are_counted_once_for_each_executable_that_loads_them() -> None:
+    folder = tiny_build.shared()
+    archive = {name: (folder / f"{name}.irpa").stat().st_size for name in ("clip", "scheduled_unet", "vae")}
+    one = archive["clip"] + archive["scheduled_unet"]
+    assert check_build(folder, manifests.read(folder), 2).weight_bytes == one + archive["vae"]
+    assert build_of(folder).weight_bytes == 2 * one + archive["vae"]  # the VAE has one size
+
+
+def test_what_was_not_measured_has_no_budget() -> None:
+    assert host_budget("cuda", 2) is None
+    assert host_budget("local-sync", 64) == HostBudget(pinned_bytes=0, threads=0)
+    assert host_budget("hip", 8) == HostBudget(pinned_bytes=2**30, threads=32)
 
 
 @pytest.mark.parametrize("name", ["scheduled_unet_bs4.vmfb", "vae.irpa"])

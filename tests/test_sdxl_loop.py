@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import mmap
 
 import numpy as np
 import pytest
 
 from compile import manifest as manifests
+from runtime import sdxl_loop
 from runtime.iree_device import IreeEngine, check_build
 from runtime.sdxl_loop import SdxlLoop
 from tests import tiny_build
@@ -61,6 +63,18 @@ def test_images_stay_what_they_were_when_later_batches_are_drawn(loops: dict[int
 def test_images_are_fit_to_be_passed_by_address(loops: dict[int, SdxlLoop]) -> None:
     for image in loops[4].draw(tiny_build.samples(40), [0, 1, 2, 3]):
         assert image.shape == (16, 16, 3) and image.dtype == np.uint8 and image.flags.c_contiguous
+
+
+def test_an_answer_is_copied_where_the_host_does_not_see_the_device_s_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: into pages of the answer's own, which stay when the device is gone."""
+    monkeypatch.setattr(sdxl_loop, "is_mappable", lambda _view: False)
+    folder = tiny_build.shared(fences=True)
+    engine = IreeEngine("local-task://0", check_build(folder, manifests.read(folder), 4), tiny_build.samples(40), 1)
+    engine.open()
+    drawn = [engine._loops[4].draw(tiny_build.samples(40), [i, 2, 3, 4]) for i in range(8)]
+    engine.close()
+    assert all(values(images) == tiny_build.expected([i, 2, 3, 4]) for i, images in enumerate(drawn))
+    assert len({images[0].ctypes.data // mmap.PAGESIZE for images in drawn}) == 8
 
 
 @pytest.mark.parametrize("driver", ["local-sync", "local-task"])
