@@ -85,7 +85,7 @@ def to_uint8(image: np.ndarray, scale: Scale, tile: Tile) -> np.ndarray:
 
 
 class PostPool:
-    """A few threads that convert for all devices of a process: 64 threads in numpy at once are half as fast as 2."""
+    """A few threads that convert for all devices of a process: more threads in numpy than cores are slower."""
 
     def __init__(self, threads: int = POST_THREADS) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="post")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from ireeperf.errors import DeviceError, RunError
+from runtime import host_memory
 from runtime.batch import Completion, Ended, Event, Failure, Ready
 from runtime.device import Device, Engine, Post, ThreadDevice
 from runtime.policy import Abandon, Action, Fail, FifoPolicy, Respond, Submit
@@ -41,6 +42,7 @@ class DevicePool:
 
     def open(self, on_tick: Callable[[], None] = lambda: None) -> None:
         """Start every device and wait until it is ready or lost; DeviceError names the first that failed."""
+        host_memory.keep_freed()  # of the images; a C library that cannot only makes them dearer
         for device in self._devices.values():
             device.start()
         while self.policy.opening:

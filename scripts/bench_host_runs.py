@@ -147,15 +147,17 @@ def wave_figures(run: NullRun, ran: Ran) -> dict[str, Any]:
 
 
 def memory_figures(ran: Ran, settled_s: float) -> dict[str, Any]:
-    """Resident memory from `settled_s` after the start to the end, and its slope (least squares)."""
-    times, sizes = np.array(ran.rss_mib).T
+    """Resident memory from `settled_s` after the start to the end: the most that it grew by, and its slope (least squares).
+
+    The last reading is left out: the process may be ending.
+    """
+    times, sizes = np.array(ran.rss_mib[:-1]).T
     late = times >= settled_s
     if np.count_nonzero(late) < 2:
         raise RunError(f"the run took {ran.wall_s:.0f} s; memory after {settled_s:g} s cannot be judged, ask for more samples")
     slope = float(np.polyfit(times[late], sizes[late], 1)[0]) * 60
     return {"rss_at_settled_mib": float(sizes[late][0]), "rss_last_mib": float(sizes[-1]), "rss_max_mib": float(sizes.max()),
-            "growth_mib": float(sizes[late][-1] - sizes[late][0]), "largest_growth_mib": float(sizes[late].max() - sizes[late][0]),
-            "slope_mib_per_minute": slope, "readings": int(np.count_nonzero(late))}
+            "growth_mib": float(sizes[late].max() - sizes[late][0]), "slope_mib_per_minute": slope, "readings": int(np.count_nonzero(late))}
 
 
 def rounded(value: Any) -> Any:

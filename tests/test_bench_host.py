@@ -65,7 +65,7 @@ def test_a_gap_is_between_two_batches_of_one_device() -> None:
 
 
 def test_growth_of_memory_counts_from_when_it_has_settled() -> None:
-    readings = tuple((float(second), 100.0 + min(second, 10) * 5 + (second > 10) * 0.5) for second in range(30))
+    readings = tuple((float(second), 100.0 + min(second, 10) * 5 + (second > 10) * 0.5) for second in range(30)) + ((30.0, 3.0),)
     ran = bench_host_runs.Ran(result=None, batches=(), wall_s=30, rss_mib=readings, load_average=(0, 0))  # type: ignore[arg-type]
     found = bench_host_runs.memory_figures(ran, settled_s=11)
     assert found["growth_mib"] == 0 and abs(found["slope_mib_per_minute"]) < 1e-6 and found["rss_max_mib"] == 150.5
@@ -98,7 +98,7 @@ def test_the_host_benchmark_runs_and_its_json_has_the_keys() -> None:
             assert each[path]["total_cpu_ms_per_image"]["median"] >= each[path]["parent_cpu_ms_per_image"]["median"] > 0
             assert each[path]["wall_ms_per_image"]["median"] > 0
     assert {name: gap["gaps"] for name, gap in found["gaps"].items()} == {  # type: ignore[attr-defined]
-        "bs2_jitter": 3 * 19, "bs2_in_step": 3 * 19, "bs32_in_step": 3 * 3}
+        "bs2_jitter": 3 * 19, "bs2_in_step": 3 * 19, "bs32_jitter": 3 * 2, "bs32_in_step": 3 * 2}
     waves = found["waves"]
     assert isinstance(waves, dict) and waves["waves"] == 53 and waves["planned_efficiency"] == 1.0 and 0 < waves["rate_of_plan"] <= 1
 
