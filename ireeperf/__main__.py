@@ -9,8 +9,10 @@ import runpy
 import sys
 from pathlib import Path
 
-COMMANDS = ("export.sdxl", "export.samples", "compile.precompile", "harness.offline", "harness.server", "harness.simulate", "harness.compliance",
-            "harness.submission", "harness.advice", "harness.perfetto", "eval.score", "eval.report")
+COMMANDS = (
+    "export.sdxl", "export.samples", "compile.precompile", "runtime.topology", "harness.offline", "harness.server", "harness.simulate",
+    "harness.compliance", "harness.submission", "harness.system_description", "harness.advice", "harness.perfetto",
+    "eval.score", "eval.part_3", "eval.report")
 
 
 def stages_root() -> Path:

@@ -111,4 +111,4 @@ def test_precompile_runs_as_a_file_from_any_directory(tmp_path):
 def test_base_dependencies_are_empty():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["dependencies"] == []
-    assert set(project["optional-dependencies"]) == {"build", "harness", "test"}
+    assert set(project["optional-dependencies"]) == {"build", "harness", "shark", "test"}
