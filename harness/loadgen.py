@@ -24,7 +24,6 @@ from runtime.batch import Ended, Event, Issue, Sample
 from runtime.policy import Respond
 
 AUDIT = "audit.config"  # of a compliance run, beside its logs
-AUDIT_CONF = 2  # FromConfig's conf_type: 0 mlperf.conf, 1 user.conf, 2 audit.config
 OFFLINE_SLACK = 1.1  # kSlack in LoadGen's test_settings_internal.cc: samples = slack x min_duration x target_qps
 
 
@@ -46,9 +45,6 @@ class LoadGen:
         self.settings.scenario = getattr(lg.TestScenario, scenario)
         self.settings.mode = lg.TestMode.AccuracyOnly if mode == "accuracy" else lg.TestMode.PerformanceOnly
         self.audit = CONF / f"{mode}.config" if mode in COMPLIANCE else None
-        # StartTest applies an audit.config as model "*" and would ignore TEST04's line for stable-diffusion-xl
-        if self.audit is not None and self.settings.FromConfig(str(self.audit), model, scenario, AUDIT_CONF) != 0:
-            raise ConfigError(f"LoadGen cannot read {self.audit}; restore the file")
         in_memory = int(self.settings.performance_sample_count_override)
         if in_memory > samples:
             raise ConfigError(f"{model} needs performance_sample_count {in_memory}, the sample set has {samples}; use a larger "

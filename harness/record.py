@@ -140,7 +140,7 @@ class RunRecord:
             return time.process_time()
         from runtime.process_device import children_cpu_seconds  # here: threads need no multiprocessing
 
-        return time.process_time() + children_cpu_seconds(self._pool._devices.values())
+        return time.process_time() + children_cpu_seconds(self._pool.devices)
 
     def _waves(self, samples: int, timing: Timing) -> Plan:
         """How full the waves were planned to be, and how busy the devices were from first submit to last completion."""

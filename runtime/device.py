@@ -105,10 +105,10 @@ class ThreadDevice:
         return self.engine.executable_cpu_seconds()
 
     def _serve(self) -> None:
-        if self._on_start is not None:
-            self._on_start()
         while True:
             try:
+                if self._on_start is not None:
+                    self._on_start()
                 self._ready()
                 while (batch := self._inbox.get()) is not None:
                     self._draw(batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from ireeperf.errors import DeviceError, RunError
 from runtime import host_memory
@@ -35,6 +35,11 @@ class DevicePool:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._devices = make_devices(self._events.put)
         self._quiet_ns = int(quiet_seconds * 1e9)
+
+    @property
+    def devices(self) -> Collection[Device]:
+        """All devices, lost ones too."""
+        return self._devices.values()
 
     def post(self, event: Event) -> None:
         """Hand in an event from any thread (LoadGen's: Issue, Ended)."""
