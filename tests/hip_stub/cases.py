@@ -26,7 +26,7 @@ from tests.hip_stub import child
 from tests.hip_stub.child import CASES, COUNT, Driven, batch, case, draw, engine, fails, opened
 from tests.hip_stub.library import Control, read_tag
 
-DEADLINE_SECONDS = 30  # of the process; its stacks go to stderr then
+DEADLINE_SECONDS = 60  # of the process; its stacks go to stderr then
 
 
 @case
