@@ -55,9 +55,9 @@ class NullEngine:
         seconds = self._times.draw(batch.size, self._random)
         deadline = time.monotonic() + seconds
         time.sleep(seconds / 2)
-        images = self._answers([sample.index for sample in batch.samples])
+        images = list(self._answers([sample.index for sample in batch.samples]))
         time.sleep(max(0.0, deadline - time.monotonic()))
-        return list(images)
+        return images
 
     def _answers(self, indices: list[int]) -> np.ndarray:
         if self._pictures is None:
