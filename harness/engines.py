@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compile.manifest import Manifest
 from harness.inputs import Inputs
@@ -14,6 +16,9 @@ from runtime import null_device, service_times, topology
 from runtime.device import EngineMaker
 from runtime.partition import Partition
 from runtime.pool import MakeDevices, thread_devices
+
+if TYPE_CHECKING:
+    from runtime.iree_device import Build
 from runtime.service_times import ServiceTimes
 
 CPU_DRIVERS = ("local-task", "local-sync")
@@ -45,8 +50,17 @@ def null_times(settings: RunSettings) -> ServiceTimes:
     return service_times.read(settings.service_times or NULL_TIMES)
 
 
-def makers(settings: RunSettings, inputs: Inputs, names: tuple[str, ...]) -> dict[str, EngineMaker]:
-    """What makes the engine of each URI. ManifestError when the build cannot run here; nothing is acquired yet."""
+def checked_build(settings: RunSettings, inputs: Inputs) -> Build | None:
+    """The files of the build for the run's batch sizes; None for null devices. ManifestError when it cannot run here."""
+    if settings.device == "null":
+        return None
+    from runtime import iree_device  # here: a null run needs no iree.runtime
+
+    return iree_device.check_build(inputs.folder, inputs.manifest, inputs.sizes)
+
+
+def makers(settings: RunSettings, inputs: Inputs, names: tuple[str, ...], build: Build | None) -> dict[str, EngineMaker]:
+    """What makes the engine of each URI; nothing is acquired yet. `build`: what `checked_build` gave."""
     if settings.device == "null":
         times, shape = null_times(settings), inputs.manifest.model.image_shape
         for size in inputs.sizes:
@@ -57,17 +71,18 @@ def makers(settings: RunSettings, inputs: Inputs, names: tuple[str, ...]) -> dic
                 for seed, uri in enumerate(names)}
     from runtime import iree_device  # here: a null run needs no iree.runtime
 
-    build = iree_device.check_build(inputs.folder, inputs.manifest, inputs.batch_size)
+    assert build is not None
     threads = max(1, _cores() // len(names))  # of each local-task device
     return {uri: partial(iree_device.IreeEngine, uri, build, inputs.samples, threads) for uri in names}
 
 
-def devices(settings: RunSettings, inputs: Inputs, names: tuple[str, ...], machine: Partition | None = None) -> MakeDevices:
+def devices(settings: RunSettings, inputs: Inputs, names: tuple[str, ...], build: Build | None,
+            machine: Partition | None = None) -> MakeDevices:
     """The run's devices, isolated as asked; a failed one is built anew only where the run would go on without it.
 
     Each device's host threads are bound to the NUMA node of its GPU, where the machine says which that is.
     """
-    made = makers(settings, inputs, names)
+    made = makers(settings, inputs, names, build)
     reopen = settings.reopen if settings.on_device_loss == "continue" else 0
     binds = {uri: partial(topology.bind_threads, node) for index, uri in enumerate(names)
              if machine is not None and (node := machine.numa_node(index)) is not None}
@@ -77,6 +92,22 @@ def devices(settings: RunSettings, inputs: Inputs, names: tuple[str, ...], machi
 
     return lambda post: process_devices(made, post, group_size=settings.group_size, image_shape=inputs.manifest.model.image_shape,
                                         max_batch=inputs.batch_size, reopen=reopen, on_start=binds)
+
+
+def memory(settings: RunSettings, inputs: Inputs, names: tuple[str, ...], build: Build | None) -> str:
+    """What the devices take, in words: weights in each one's memory, host memory and threads where that was measured."""
+    parts = []
+    if build is not None:
+        from runtime import iree_device
+
+        parts.append(f"{build.weight_bytes / 1e9:.2f} GB of weights a device")
+        budget = iree_device.host_budget(names[0].partition("://")[0], len(names))
+        if budget is not None and budget.threads:
+            parts.append(f"{budget.pinned_bytes / 2**30:.1f} GiB pinned and {budget.threads} threads of the host")
+    if settings.isolation == "process":
+        shared = 2 * inputs.batch_size * math.prod(inputs.manifest.model.image_shape) * len(names)
+        parts.append(f"{shared / 2**30:.2f} GiB of shared memory for answers")
+    return ", ".join(parts) or "no weights"
 
 
 def _driver(settings: RunSettings, manifest: Manifest, count: int) -> str:

@@ -36,7 +36,9 @@ def run(settings: RunSettings, scenario: Scenario) -> int:
     print(record.headline(settings, found, uris), flush=True)
     loadgen = LoadGen(model=found.manifest.model.loadgen_model, scenario=scenario, mode=settings.mode,
                       user_conf=found.user_conf, samples=len(found.samples))
-    devices = engines.devices(settings, found, uris, machine)
+    build = engines.checked_build(settings, found)
+    print(f"memory    {engines.memory(settings, found, uris, build)}", flush=True)
+    devices = engines.devices(settings, found, uris, build, machine)
     inputs.make_folder(found.output)
     with record.terminated_as_error():
         run_record = record.RunRecord(settings, found, scenario, uris, machine)

@@ -31,14 +31,9 @@ class Build:
     """The files of a build that a run needs, digests checked."""
 
     model: ModelConfig
-    batch_size: int  # largest that the run uses
+    sizes: tuple[int, ...]  # batch sizes that the run may use, ascending
     executables: dict[tuple[str, int], Path]  # (module, batch size) -> .vmfb
     archives: dict[str, tuple[str, Path]]  # module -> (scope, .irpa)
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Batch sizes that the run may use; a tail takes a smaller one."""
-        return tuple(size for size in self.model.sample_batch_sizes if size <= self.batch_size)
 
     @property
     def weight_bytes(self) -> int:
@@ -46,14 +41,13 @@ class Build:
         return sum(self.archives[module][1].stat().st_size for module, _ in self.executables)
 
 
-def check_build(folder: Path, manifest: Manifest, batch_size: int) -> Build:
-    """The build's files, compared with their digests; ManifestError when another compiler made them or one is corrupt."""
+def check_build(folder: Path, manifest: Manifest, sizes: Sequence[int]) -> Build:
+    """The files for batch sizes `sizes`, compared with their digests; ManifestError when another compiler made them or one is corrupt."""
     runtime = metadata.version(RUNTIME_PACKAGE)
     if manifest.compiler_version.split(".")[:2] != runtime.split(".")[:2]:
         raise ManifestError(f"the build was made by iree-compile {manifest.compiler_version}, this environment has "
                             f"{RUNTIME_PACKAGE} {runtime}; {COMPILE_AGAIN}, or install {RUNTIME_PACKAGE} of that version")
     model = manifest.model
-    sizes = [size for size in model.sample_batch_sizes if size <= batch_size]
     executables, archives = {}, {}
     for module in MODULES:
         for size in {model.vae_batch_size(size) for size in sizes} if module == "vae" else sizes:
@@ -64,7 +58,7 @@ def check_build(folder: Path, manifest: Manifest, batch_size: int) -> Build:
             raise ManifestError(f"the build has no weights for {module} (checkpoint {manifest.checkpoint!r}); "
                                 "compile with --checkpoint FOLDER")
         archives[module] = archive.scope, manifests.check_file(folder, archive.path, archive.sha256)
-    return Build(model=model, batch_size=batch_size, executables=executables, archives=archives)
+    return Build(model=model, sizes=tuple(sorted(sizes)), executables=executables, archives=archives)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

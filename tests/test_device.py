@@ -31,7 +31,7 @@ def null() -> tuple[str, Engine, Expected]:
 
 def iree(driver: str) -> tuple[str, Engine, Expected]:
     folder = tiny_build.shared()
-    build = iree_device.check_build(folder, manifests.read(folder), 4)
+    build = iree_device.check_build(folder, manifests.read(folder), (2, 4))
     uri = f"{driver}://0"
     shape = build.model.image_shape
     return uri, IreeEngine(uri, build, tiny_build.samples(40), 2), lambda index: np.full(

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from compile import manifest as manifests
 from harness import engines
 from harness.inputs import Inputs
 from harness.settings import parse
 from ireeperf.errors import ConfigError
+from runtime import iree_device
 from runtime.null_device import NullEngine
 from runtime.partition import PRESETS
 from tests import tiny_build
@@ -42,7 +44,7 @@ def test_devices_are_named_by_scheme_and_index(monkeypatch: pytest.MonkeyPatch, 
 
 def test_null_engines_take_the_table_which_says_that_it_is_assumed() -> None:
     settings = parse("offline", ["--device", "null", "--devices", "2"])
-    made = {uri: maker() for uri, maker in engines.makers(settings, found(), ("null://0", "null://1")).items()}
+    made = {uri: maker() for uri, maker in engines.makers(settings, found(), ("null://0", "null://1"), None).items()}
     assert list(made) == ["null://0", "null://1"] and all(isinstance(engine, NullEngine) for engine in made.values())
     assert all(engine.sizes == (2, 4) for engine in made.values())
     assert engines.null_times(settings).evidence == "assumed"
@@ -52,7 +54,7 @@ def test_a_table_without_the_batch_size_is_refused(tmp_path: Path) -> None:
     table = tmp_path / "times.toml"
     table.write_text('device = "null"\nevidence = "assumed"\nsource = "test"\n[seconds]\n2 = 1.0\n')
     with pytest.raises(ConfigError, match="no service time for batch size 4 on null; known: 2"):
-        engines.makers(parse("offline", ["--device", "null", "--service-times", str(table)]), found(), ("null://0",))
+        engines.makers(parse("offline", ["--device", "null", "--service-times", str(table)]), found(), ("null://0",), None)
 
 
 def test_a_machine_gives_its_device_count_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,3 +63,13 @@ def test_a_machine_gives_its_device_count_and_no_more(monkeypatch: pytest.Monkey
     assert len(engines.uris(parse("offline", ["--devices", "8"]), found(driver="hip"), machine)) == 8
     with pytest.raises(ConfigError, match="--devices 65, but mi325x-cpx shows 64"):
         engines.uris(parse("offline", ["--devices", "65"]), found(driver="hip"), machine)
+
+
+def test_memory_is_stated(tmp_path: Path) -> None:
+    null = parse("offline", ["--device", "null", "--isolation", "process"])
+    assert engines.memory(null, found(), ("null://0", "null://1"), None) == "0.00 GiB of shared memory for answers"
+    assert engines.memory(parse("offline", ["--device", "null"]), found(), ("null://0",), None) == "no weights"
+    tiny = tiny_build.shared()
+    build = iree_device.check_build(tiny, manifests.read(tiny), (2, 4))
+    stated = engines.memory(parse("offline", ["--driver", "hip"]), found(), tuple(f"hip://{i}" for i in range(64)), build)
+    assert stated == "0.00 GB of weights a device, 8.0 GiB pinned and 256 threads of the host"

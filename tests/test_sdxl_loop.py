@@ -20,7 +20,7 @@ from tests import tiny_build
 def loops(request: pytest.FixtureRequest) -> dict[int, SdxlLoop]:
     """Executables that block, as CPU builds do, and such that take fences, as GPU builds do."""
     folder = tiny_build.shared(fences=request.param == "fences")
-    engine = IreeEngine("local-sync://0", check_build(folder, manifests.read(folder), 4), tiny_build.samples(40), 1)
+    engine = IreeEngine("local-sync://0", check_build(folder, manifests.read(folder), (2, 4)), tiny_build.samples(40), 1)
     engine.open()
     return engine._loops
 
@@ -69,7 +69,7 @@ def test_an_answer_is_copied_where_the_host_does_not_see_the_device_s_memory(mon
     """As on a GPU: into pages of the answer's own, which stay when the device is gone."""
     monkeypatch.setattr(sdxl_loop, "is_mappable", lambda _view: False)
     folder = tiny_build.shared(fences=True)
-    engine = IreeEngine("local-task://0", check_build(folder, manifests.read(folder), 4), tiny_build.samples(40), 1)
+    engine = IreeEngine("local-task://0", check_build(folder, manifests.read(folder), (2, 4)), tiny_build.samples(40), 1)
     engine.open()
     drawn = [engine._loops[4].draw(tiny_build.samples(40), [i, 2, 3, 4]) for i in range(8)]
     engine.close()
@@ -81,7 +81,7 @@ def test_an_answer_is_copied_where_the_host_does_not_see_the_device_s_memory(mon
 def test_images_outlive_their_device(driver: str) -> None:
     """LoadGen may still read them when a device is closed to be built anew."""
     folder = tiny_build.shared()
-    engine = IreeEngine(f"{driver}://0", check_build(folder, manifests.read(folder), 4), tiny_build.samples(40), 1)
+    engine = IreeEngine(f"{driver}://0", check_build(folder, manifests.read(folder), (2, 4)), tiny_build.samples(40), 1)
     for rows in ([1, 2, 3, 4], [5, 6, 7, 8]):
         engine.open()
         images = engine._loops[4].draw(tiny_build.samples(40), rows)

@@ -26,7 +26,7 @@ def case(function: Callable[[], None]) -> Callable[[], None]:
     return function
 
 
-def engine(index: int, sizes: int = 4) -> IreeEngine:
+def engine(index: int, sizes: tuple[int, ...] = (2, 4)) -> IreeEngine:
     return IreeEngine(f"hip://{index}", check_build(folder, manifests.read(folder), sizes), tiny_build.samples(COUNT), 1)
 
 
