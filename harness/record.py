@@ -163,7 +163,8 @@ class RunRecord:
             loadgen=log, interpreter=self._interpreter, timing=timing, versions=self._versions, host=self._host, plan=self._plan,
             null_pictures=None if self.settings.null_pictures is None else str(self.settings.null_pictures),
             isolation=self.settings.isolation, partition=self.partition.name if self.partition else None,
-            lost=dict(policy.lost) if policy else {}, reissued=policy.reissued if policy else 0, reopened=policy.reopened if policy else 0)
+            lost=dict(policy.lost) if policy else {}, reissued=policy.reissued if policy else 0,
+            reopened=tuple(policy.reopened) if policy else ())
 
     def _resolved(self) -> dict[str, Any]:
         inputs = self.inputs

@@ -79,7 +79,7 @@ class RunResult:
     partition: str | None = None  # what the machine was checked against
     lost: dict[str, str] = field(default_factory=dict)  # device -> cause, when the run went on without it
     reissued: int = 0  # samples that a device held when it failed, drawn by another
-    reopened: int = 0  # times that a device was built anew
+    reopened: tuple[str, ...] = ()  # device and cause of each time that one was built anew
     null_pictures: str | None = None  # null devices answered with these stored pictures, not with tags
     advice: tuple[str, ...] = ()  # what to change when the run is invalid
 

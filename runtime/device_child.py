@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime import host_memory
 from runtime.batch import Batch, Completion, Event, Failure, Ready
 from runtime.child_process import die_with
 from runtime.device import EngineMaker, ThreadDevice, describe
@@ -232,6 +233,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     no_core_file()
     faulthandler.enable()  # a segfault leaves the Python stacks on stderr
+    host_memory.keep_freed()  # of the images
     for descriptor in (socket, file):
         os.set_inheritable(descriptor, False)  # a process that a driver starts must not keep the socket open
     connection: Connection[Any, Any] = Connection(socket)

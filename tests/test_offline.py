@@ -108,7 +108,9 @@ def test_every_image_reaches_the_accuracy_log_whole(folder: Path) -> None:
     for entry in log:
         assert bytes.fromhex(entry["data"]) == bytes(tiny_build.expected([entry["qsl_idx"]])) * 16 * 16 * 3
     result = run_result.read(folder / "run")
-    assert result.plan.padded == 1 and result.devices == ("local-sync://0", "local-sync://1", "local-sync://2")
+    drawn = sum(batch.size for batch in run_result.read_timeline(folder / "run").batches)
+    # a tail of 1 is padded to 2, or to 4 where these tiny batches took no longer
+    assert result.plan.padded == drawn - 37 and result.plan.padded in (1, 3) and result.devices == ("local-sync://0", "local-sync://1", "local-sync://2")
     assert 0 < result.timing.host < result.timing.cpu and result.timing.device_busy > 0
 
 
