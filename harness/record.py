@@ -164,7 +164,7 @@ class RunRecord:
             null_pictures=None if self.settings.null_pictures is None else str(self.settings.null_pictures),
             isolation=self.settings.isolation, partition=self.partition.name if self.partition else None,
             lost=dict(policy.lost) if policy else {}, reissued=policy.reissued if policy else 0,
-            reopened=tuple(policy.reopened) if policy else ())
+            reopened=len(policy.rebuilt) if policy else 0, rebuilt=tuple(policy.rebuilt) if policy else ())
 
     def _resolved(self) -> dict[str, Any]:
         inputs = self.inputs

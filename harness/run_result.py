@@ -79,7 +79,8 @@ class RunResult:
     partition: str | None = None  # what the machine was checked against
     lost: dict[str, str] = field(default_factory=dict)  # device -> cause, when the run went on without it
     reissued: int = 0  # samples that a device held when it failed, drawn by another
-    reopened: tuple[str, ...] = ()  # device and cause of each time that one was built anew
+    reopened: int = 0  # times that a device was built anew
+    rebuilt: tuple[str, ...] = ()  # device and cause of each of them
     null_pictures: str | None = None  # null devices answered with these stored pictures, not with tags
     advice: tuple[str, ...] = ()  # what to change when the run is invalid
 

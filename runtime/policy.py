@@ -82,7 +82,7 @@ class FifoPolicy:
         self._tickets = 0
         self.lost: dict[str, str] = {}  # device -> cause
         self.issued = self.completed = self.padded = self.reissued = 0
-        self.reopened: list[str] = []  # device and cause of each time that one was built anew
+        self.rebuilt: list[str] = []  # device and cause of each time that one was built anew
 
     @property
     def opening(self) -> int:
@@ -180,7 +180,7 @@ class FifoPolicy:
             self.lost[device] = cause
         else:
             self._opening[device] = self._open_by(reopening_since_ns)
-            self.reopened.append(f"{device}: {cause}")
+            self.rebuilt.append(f"{device}: {cause}")
         if self.on_loss == "fail":
             return [Fail(cause=what)]
         return [] if self._opening or self.devices_up else [Fail(cause=f"{what}; no device is left of {len(self.lost)}")]

@@ -133,7 +133,7 @@ def run_pool(contest: Contest, model: ModelConfig, archives: dict[str, tuple[str
     if not contest.reflection:
         sdxl_loop.FENCED = "not believed"  # so it calls the plain entry points, as those of our builds
     size = contest.batch_size
-    build = Build(model=model, batch_size=size, archives=archives,
+    build = Build(model=model, sizes=(size,), archives=archives,
                   executables={(module, size): Path(path) for module, path in contest.executables.items()})
     uris = [f"{contest.driver}://{index}" for index in range(contest.workers)]
     policy = FifoPolicy(uris, batching=Throughput([size]), open_seconds=600, on_loss="fail", now_ns=time.monotonic_ns())

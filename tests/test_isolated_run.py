@@ -147,7 +147,7 @@ def test_with_continue_every_sample_is_answered_by_those_that_are_left_or_came_b
         assert ended(process) == (0, [])
     result = run_result.read(folder / "run")
     assert result.status == "valid" and result.samples_completed == result.samples_issued and result.loadgen["errors"] == []
-    assert (len(result.reopened), len(result.lost)) == (reopen, 1 - reopen)
+    assert (result.reopened, len(result.lost)) == (reopen, 1 - reopen)
     assert all("killed by SIGKILL" in cause for cause in result.lost.values())
 
 

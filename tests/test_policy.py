@@ -141,7 +141,7 @@ def test_a_device_being_rebuilt_comes_back_and_its_batch_goes_elsewhere() -> Non
     first, second = issue(policy, 12)
     assert isinstance(first, Submit) and isinstance(second, Submit)
     assert policy.handle(Failure(device="a", ticket=0, cause="out of memory", reopening=True), 1) == []
-    assert (policy.opening, policy.devices_up, policy.reopened, policy.lost) == (1, 1, ["a: out of memory"], {})
+    assert (policy.opening, policy.devices_up, policy.rebuilt, policy.lost) == (1, 1, ["a: out of memory"], {})
     again, = ready(policy, "a")
     assert isinstance(again, Submit) and again.device == "a" and indices(again.batch) == [0, 1, 2, 3]
 

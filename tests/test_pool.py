@@ -223,14 +223,14 @@ def test_a_device_that_raised_is_closed_and_opened_again_and_draws_on() -> None:
     engine = Engine(at_batch=2)
     with pool_of(engine, on_loss="continue", reopen=1) as pool:
         assert serve(pool, 40) == once(40)
-        assert (len(pool.policy.reopened), pool.policy.lost, engine.closed) == (1, {}, 2)
+        assert (len(pool.policy.rebuilt), pool.policy.lost, engine.closed) == (1, {}, 2)
 
 
 def test_a_device_that_cannot_be_opened_again_is_lost() -> None:
     engines = [Engine(at_open="raise"), Engine()]
     with pool_of(*engines, on_loss="continue", reopen=2) as pool:
         assert serve(pool, 40) == once(40)
-        assert len(pool.policy.reopened) == 2 and pool.policy.lost.keys() == {"test://0"}
+        assert len(pool.policy.rebuilt) == 2 and pool.policy.lost.keys() == {"test://0"}
 
 
 def test_when_no_device_is_left_the_run_fails_even_with_continue() -> None:

@@ -118,14 +118,14 @@ def test_a_device_that_failed_once_is_built_anew_and_draws_on(tmp_path: Path, ho
                                                                   when: Literal["open", "batch"]) -> None:
     with opened(maker(how, when, at=2, once=tmp_path / "failed"), on_loss="continue", reopen=1) as run:
         assert run.serve(40) == once(40)
-        assert (len(run.policy.reopened), run.policy.lost) == (1, {})
+        assert (len(run.policy.rebuilt), run.policy.lost) == (1, {})
         assert run.devices["test://0"].executable_cpu_seconds() >= 10  # of both children
 
 
 def test_a_device_that_fails_for_ever_is_lost() -> None:
     with opened(maker("segfault", "open"), maker(), on_loss="continue", reopen=2) as run:
         assert run.serve(40) == once(40)
-        assert len(run.policy.reopened) == 2 and run.policy.lost == {"test://0": "its process was killed by SIGSEGV"}
+        assert len(run.policy.rebuilt) == 2 and run.policy.lost == {"test://0": "its process was killed by SIGSEGV"}
 
 
 def test_a_death_takes_its_group_and_no_other() -> None:
