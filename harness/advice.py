@@ -29,12 +29,12 @@ from pathlib import Path
 from typing import Any
 
 from harness import run_result, summary_log
+from harness.loadgen_rules import PERCENTILE, queries_needed
 from ireeperf.errors import ConfigError, RunError, exit_code
 from runtime import sysfs, topology
 from runtime.partition import Partition
 
 BEHIND = 0.98  # completed / scheduled below this: a backlog grew. A run that keeps up differs by its last queries only
-NEEDED_QUERIES = 459  # early stopping, p99 at 99 % confidence: queries when none is late (0.99 ** 459 < 0.01)
 QUANTIZATION_HOURS = 2.0  # AMD's figure for its quantization on GPUs
 ADVICE_OF_AMD = "AMD's advice for its 8 x MI325X, where its target is 16.5: 16.2"
 
@@ -58,19 +58,28 @@ def highest_qps(figures: Mapping[str, Any]) -> float | None:
     try:
         completed = float(figures["result_completed_samples_per_sec"])
         scheduled = float(figures.get("result_scheduled_samples_per_sec", figures.get("effective_target_qps", completed)))
-        limit, p99, least = (float(figures[key]) / 1e9 for key in (
-            "effective_target_latency_ns", "result_99.00_percentile_latency_ns", "result_min_latency_ns"))
+        limit, tail, least = (float(figures[key]) / 1e9 for key in (
+            "effective_target_latency_ns", _latency_key(figures), "result_min_latency_ns"))
     except KeyError as error:
         raise ConfigError(f"the run's log has no {error.args[0]}; a Server performance run is needed to tell its highest "
                           "QPS") from None
     room = limit - least
     if room <= 0 or completed <= 0:
         return None
-    capacity = completed
-    if completed >= BEHIND * scheduled and p99 > least:
-        capacity += math.log(100) / (2 * (p99 - least))
-    qps = min(capacity - math.log(100) / (2 * room), completed)
+    capacity, decay = completed, -math.log(1 - _share(figures)) / 2
+    if completed >= BEHIND * scheduled and tail > least:
+        capacity += decay / (tail - least)
+    qps = min(capacity - decay / room, completed)
     return qps if qps > 0 else None
+
+
+def _share(figures: Mapping[str, Any]) -> float:
+    """The share of queries that must be in time: MLPerf's 0.99, or what user.conf lowered it to."""
+    return float(figures.get("effective_target_latency_percentile", PERCENTILE))
+
+
+def _latency_key(figures: Mapping[str, Any]) -> str:
+    return f"result_{100 * _share(figures):.2f}_percentile_latency_ns"
 
 
 def advise(figures: Mapping[str, Any], context: Context) -> tuple[str, ...]:
@@ -92,8 +101,8 @@ def advise(figures: Mapping[str, Any], context: Context) -> tuple[str, ...]:
 
 
 def _latency(figures: Mapping[str, Any], context: Context) -> list[str]:
-    limit, p99 = (float(figures[key]) / 1e9 for key in ("effective_target_latency_ns", "result_99.00_percentile_latency_ns"))
-    said = f"p99 latency is {p99:.2f} s, the limit {limit:g} s"
+    limit, tail = (float(figures[key]) / 1e9 for key in ("effective_target_latency_ns", _latency_key(figures)))
+    said = f"p{100 * _share(figures):g} latency is {tail:.2f} s, the limit {limit:g} s"
     qps = highest_qps(figures)
     least = float(figures["result_min_latency_ns"]) / 1e9
     if qps is None:
@@ -118,33 +127,14 @@ def _latency(figures: Mapping[str, Any], context: Context) -> list[str]:
 def _early_stopping(figures: Mapping[str, Any], context: Context) -> list[str]:
     """Latency is met, but too few queries were late for too few queries: run longer."""
     queries, late = int(figures.get("result_query_count", 0)), int(figures.get("result_overlatency_query_count", 0))
-    wanted = queries_needed(late)
+    share = _share(figures)
+    wanted = queries_needed(late, share)
     count = f"{late} of {queries} queries were late, which needs {wanted} queries" if queries else \
-        f"at least {NEEDED_QUERIES} queries are needed when none is late"
+        f"at least {wanted} queries are needed when none is late"
     rate = float(figures.get("effective_target_qps", 0)) or 1.0
     seconds = math.ceil(1.05 * wanted / rate)  # arrivals are random: 5 % more time than the mean needs
-    return [f"p99 is within the limit, but LoadGen cannot be 99 % sure of it: {count}",
+    return [f"p{100 * share:g} is within the limit, but LoadGen cannot be 99 % sure of it: {count}",
             *_again(context, {"min_duration": str(max(seconds * 1000, int(figures.get("effective_min_duration_ms", 0))))})]
-
-
-def queries_needed(late: int) -> int:
-    """Queries that a run with `late` of them over the limit must have: LoadGen's early stopping at p99, confidence 99 %.
-
-    The least n with P(at most `late` of n late | 1 % late) <= 1 %: 459, 662, 838, ... for 0, 1, 2 (early_stopping.cc).
-    """
-    low, high = late + 1, 200 * (late + 3)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _at_most(late, middle) <= 0.01 else (middle + 1, high)
-    return low
-
-
-def _at_most(late: int, queries: int) -> float:
-    """Binomial distribution function with success rate 1 %; terms as logarithms, for thousands of queries."""
-    def term(k: int) -> float:
-        return (math.lgamma(queries + 1) - math.lgamma(k + 1) - math.lgamma(queries - k + 1)
-                + k * math.log(0.01) + (queries - k) * math.log(0.99))
-    return math.fsum(math.exp(term(k)) for k in range(late + 1))
 
 
 def _duration(figures: Mapping[str, Any], context: Context) -> list[str]:

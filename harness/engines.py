@@ -16,10 +16,10 @@ from runtime import null_device, service_times, topology
 from runtime.device import EngineMaker
 from runtime.partition import Partition
 from runtime.pool import MakeDevices, thread_devices
+from runtime.service_times import ServiceTimes
 
 if TYPE_CHECKING:
     from runtime.iree_device import Build
-from runtime.service_times import ServiceTimes
 
 CPU_DRIVERS = ("local-task", "local-sync")
 NULL_TIMES = Path(__file__).parent / "service_times" / "null.toml"

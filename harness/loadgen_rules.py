@@ -13,13 +13,13 @@ import numpy as np
 SCHEDULE_SEED = 18209322760996052031  # schedule_rng_seed of v5.1, in LoadGen's embedded mlperf.conf
 TARGET_LATENCY_S = 20.0  # SDXL's Server limit (mlperf.conf v5.1)
 MIN_DURATION_S = 600.0
-MIN_QUERIES = {"Offline": 1, "Server": 100}
+MIN_SERVER_QUERIES = 100
 MIN_OFFLINE_SAMPLES = 5000  # mlperf.conf v5.1: stable-diffusion-xl.Offline.min_query_count
 SLACK = 1.1  # LoadGen asks Offline for min_duration x target_qps x this
 PERCENTILE, CONFIDENCE = 0.99, 0.99
 
 
-def arrivals_ns(target_qps: float, duration_s: float, *, min_queries: int = MIN_QUERIES["Server"], seed: int = SCHEDULE_SEED) -> np.ndarray:
+def arrivals_ns(target_qps: float, duration_s: float, *, min_queries: int = MIN_SERVER_QUERIES, seed: int = SCHEDULE_SEED) -> np.ndarray:
     """When the Server scenario issues its queries, one sample each: [queries] int64, nanoseconds from the start.
 
     std::mt19937 (32 bits of the seed) through std::exponential_distribution<double> of libstdc++, each gap cut to whole
@@ -41,19 +41,20 @@ def percentile(ordered: np.ndarray, share: float) -> float:
     return float(ordered[int(len(ordered) * share)])
 
 
-def queries_needed(late: int) -> int:
-    """Early stopping: the least number of queries of which `late` may be over the latency limit."""
-    queries = late + 1
-    while not stopped_early_enough(queries, late):
-        queries = max(queries + 1, int(queries * 1.002))
-    while stopped_early_enough(queries - 1, late):
-        queries -= 1
-    return queries
+def queries_needed(late: int, share: float = PERCENTILE) -> int:
+    """Early stopping: the least number of queries of which `late` may be over the latency limit of percentile `share`."""
+    low, high = late + 1, late + 2
+    while not stopped_early_enough(high, late, share):
+        high *= 2
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if stopped_early_enough(middle, late, share) else (middle + 1, high)
+    return low
 
 
-def stopped_early_enough(queries: int, late: int) -> bool:
-    """Whether P(at most `late` of `queries` are late | 1 % are) is below 1 - confidence."""
-    p = 1 - PERCENTILE
+def stopped_early_enough(queries: int, late: int, share: float = PERCENTILE) -> bool:
+    """Whether P(at most `late` of `queries` are late | 1 - share are) is below 1 - confidence (early_stopping.cc)."""
+    p = 1 - share
     if late >= queries:
         return False
     logs = [math.lgamma(queries + 1) - math.lgamma(k + 1) - math.lgamma(queries - k + 1) + k * math.log(p) + (queries - k) * math.log1p(-p)
@@ -73,7 +74,7 @@ class Verdict:
 
 
 def judge(scenario: str, scheduled_ns: np.ndarray, completed_ns: np.ndarray, *, target_latency_s: float = TARGET_LATENCY_S,
-          min_duration_s: float = MIN_DURATION_S, min_samples: int = MIN_OFFLINE_SAMPLES) -> Verdict:
+          min_duration_s: float = MIN_DURATION_S) -> Verdict:
     """Apply the rules of a performance run to [samples] times in nanoseconds, in order of issue."""
     latency = np.sort(completed_ns - scheduled_ns) / 1e9
     server = scenario == "Server"
@@ -85,8 +86,9 @@ def judge(scenario: str, scheduled_ns: np.ndarray, completed_ns: np.ndarray, *, 
     invalid = []
     if lasted < min_duration_s:
         invalid.append(f"lasted {lasted:.1f} s of {min_duration_s:g} s")
-    if len(latency) < (MIN_QUERIES["Server"] if server else min_samples):
-        invalid.append(f"{len(latency)} samples of {MIN_QUERIES['Server'] if server else min_samples}")
+    least = MIN_SERVER_QUERIES if server else MIN_OFFLINE_SAMPLES
+    if len(latency) < least:
+        invalid.append(f"{len(latency)} samples of {least}")
     if server and shown["p99"] > target_latency_s:
         invalid.append(f"p99 {shown['p99']:.2f} s over {target_latency_s:g} s")
     if server and not stopped_early_enough(len(latency), late):

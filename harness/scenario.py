@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 import time
 from datetime import UTC, datetime
@@ -14,13 +13,12 @@ from harness.loadgen import LoadGen
 from harness.progress import Progress
 from harness.run_result import RunResult, Scenario
 from harness.settings import RunSettings, parse
-from runtime.batching import Batching, Deadline, Throughput
-from runtime.policy import FifoPolicy, Respond
+from runtime.batching import Batching, Deadline, Throughput, whole_waves
+from runtime.policy import FifoPolicy, Respond, hang_seconds
 from runtime.pool import DevicePool, MakeDevices
 
 WARM_UP_SLACK = 1.5  # one warm-up batch per device is a rough measure, most of all on a shared machine
 NULL_SLACK = 1.1  # LoadGen's own: a null device takes the time that its table says
-HANG_FACTOR, HANG_SECONDS = 20.0, 60.0  # a batch that takes this many warm-up batches, and this long, is hung
 
 
 def main(scenario: Scenario) -> int:
@@ -63,7 +61,7 @@ def measure(settings: RunSettings, found: Inputs, run_record: record.RunRecord, 
     progress = Progress(policy)
     pool.open(progress.tick)
     slowest = max(device.service_seconds[found.batch_size] for device in pool.ready.values())
-    policy.batch_seconds = settings.batch_timeout or max(HANG_SECONDS, HANG_FACTOR * slowest)
+    policy.batch_seconds = settings.batch_timeout or hang_seconds(slowest)
     if settings.device == "null":
         slowest = max(engines.null_times(settings).of(found.batch_size), 1e-3)  # known: a warm-up on a busy machine would show less
     rate = len(pool.ready) * found.batch_size / max(slowest, 1e-6)
@@ -110,5 +108,4 @@ def plan(wanted: int, devices: int, batch_size: int, rate: float, min_duration_s
     `rate` is samples per second of all devices, as warmed up, with slack: LoadGen's rule, slack x duration x rate, is applied
     to it as well as to the conf's target_qps, so that a machine faster than its conf stays valid.
     """
-    wave = devices * batch_size
-    return math.ceil(max(wanted, min_duration_s * rate, 1) / wave) * wave
+    return whole_waves(max(wanted, min_duration_s * rate, 1), devices, batch_size)

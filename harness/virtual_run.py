@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -16,16 +15,14 @@ from harness.virtual_time import Machine, Outcome, Simulation
 from ireeperf import document
 from ireeperf.errors import ConfigError, MissingFileError
 from runtime import service_times
-from runtime.batching import Batching, Deadline, Throughput
-from runtime.policy import FifoPolicy
+from runtime.batching import Batching, Deadline, Throughput, whole_waves
+from runtime.policy import FifoPolicy, hang_seconds
 from runtime.service_times import ServiceTimes
 
 Kind = Literal["Offline", "Server", "TEST01", "TEST04"]
 KINDS: tuple[Kind, ...] = ("Offline", "Server", "TEST01", "TEST04")
 PolicyName = Literal["ours", "amd"]
 MACHINES, TABLES = Path(__file__).parent / "virtual_machines", Path(__file__).parent / "service_times"
-HANG_FACTOR, HANG_SECONDS = 20.0, 60.0  # as harness/scenario.py declares a batch hung
-TEST04_SAMPLES = 500  # stable-diffusion-xl.Offline.min_query_count of its audit.config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +85,9 @@ class VirtualRun:
 
     def query_samples(self) -> int:
         """Samples of an Offline query: as asked, else LoadGen's rule; in whole waves where the policy is ours."""
-        least = TEST04_SAMPLES if self.kind == "TEST04" else loadgen_rules.MIN_OFFLINE_SAMPLES
         rule = round(loadgen_rules.SLACK * self.duration_s * self.target_qps, 6)
-        wanted = self.samples if self.samples is not None else max(least, int(rule))
-        wave = self.machine.partitions * max(self.sizes)
-        return math.ceil(wanted / wave) * wave if self.policy == "ours" else wanted
+        wanted = self.samples if self.samples is not None else max(loadgen_rules.MIN_OFFLINE_SAMPLES, int(rule))
+        return whole_waves(wanted, self.machine.partitions, max(self.sizes)) if self.policy == "ours" else wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,11 +110,10 @@ def simulate(run: VirtualRun, schedule_ns: np.ndarray | None = None) -> VirtualR
         run.machine.service_times.of(size)
     policy = FifoPolicy(run.machine.devices, batching=batching(run), open_seconds=loadgen_rules.MIN_DURATION_S, on_loss=run.on_loss, now_ns=0)
     slowest = max(run.machine.service_times.of(size) for size in run.sizes) * max([1.0, *run.machine.slow.values()])
-    policy.batch_seconds = max(HANG_SECONDS, HANG_FACTOR * slowest)
+    policy.batch_seconds = hang_seconds(slowest)
     outcome = Simulation(run.machine, policy, run.seed).run(run.schedule_ns() if schedule_ns is None else schedule_ns)
     verdict = loadgen_rules.judge(run.scenario, outcome.scheduled_ns, outcome.completed_ns, target_latency_s=run.target_latency_s,
-                                  min_duration_s=run.duration_s,
-                                  min_samples=TEST04_SAMPLES if run.kind == "TEST04" else loadgen_rules.MIN_OFFLINE_SAMPLES)
+                                  min_duration_s=run.duration_s)
     return VirtualResult(run=run, outcome=outcome, verdict=verdict)
 
 

@@ -39,6 +39,12 @@ class Queue:
     devices: int  # idle or drawing
 
 
+def whole_waves(samples: float, devices: int, size: int) -> int:
+    """`samples` rounded up so that every device draws full batches to the end: a half-empty last wave costs 1-6 % of a score."""
+    wave = devices * size
+    return math.ceil(samples / wave) * wave
+
+
 class Batching(Protocol):
     """Decides for one idle device; asked again for the next."""
 

@@ -15,6 +15,13 @@ from typing import Literal
 from runtime.batch import Batch, Completion, Event, Failure, Issue, Ready, Sample
 from runtime.batching import Batching, Hold, Queue
 
+HANG_FACTOR, HANG_SECONDS = 20.0, 60.0  # a batch that takes this many of the slowest service times, and this long, is hung
+
+
+def hang_seconds(slowest_s: float) -> float:
+    """How long a batch may take where the slowest service time is `slowest_s` seconds."""
+    return max(HANG_SECONDS, HANG_FACTOR * slowest_s)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import heapq
 import json
+import math
 import random
 import subprocess
 import sys
@@ -126,9 +127,20 @@ def test_too_few_queries_for_early_stopping():
     assert "1 of 50 queries were late, which needs 662 queries" in advice.advise(counted, Context(scenario="Server"))[0]
 
 
-def test_queries_that_early_stopping_needs():
-    """LoadGen's own: 459 = 50 + 409 and 35434 = 358 + 35076 in its logs (tests/data/summaries), the others from its binomial test."""
-    assert [advice.queries_needed(late) for late in (0, 1, 2, 5, 10, 50, 100, 311)] == [459, 662, 838, 1307, 2010, 6898, 12571, 35434]
+def test_a_lowered_percentile_needs_fewer_queries():
+    """A rehearsal may ask for the 90th: its own percentile is judged, and advised on."""
+    lowered = figures("server_few") | {"effective_target_latency_percentile": 0.9}
+    lines = advice.advise(lowered, Context(scenario="Server"))
+    assert lines[0].startswith("p90 is within the limit") and lines[0].endswith("at least 44 queries are needed when none is late")
+
+
+def test_the_rate_is_advised_for_the_percentile_that_is_judged():
+    held = {"result_completed_samples_per_sec": 10.0, "result_scheduled_samples_per_sec": 10.0, "effective_target_latency_ns": 4e9,
+            "result_min_latency_ns": 2e9, "result_99.00_percentile_latency_ns": 6e9, "result_90.00_percentile_latency_ns": 5e9}
+    tail = {0.99: (math.log(100), 4.0), 0.9: (math.log(10), 3.0)}
+    for share, (decay, waited) in tail.items():
+        expected = 10 + decay / (2 * waited) - decay / (2 * 2.0)
+        assert advice.highest_qps(held | {"effective_target_latency_percentile": share}) == pytest.approx(expected)
 
 
 def test_an_offline_query_that_was_too_small():

@@ -23,11 +23,15 @@ def test_a_schedule_has_at_least_the_minimum_of_queries() -> None:
     assert not np.array_equal(arrivals_ns(1.0, 20.0, seed=1), arrivals_ns(1.0, 20.0, seed=2))
 
 
-@pytest.mark.parametrize(("late", "queries"), [(0, 459), (1, 662), (2, 838), (5, 1307), (10, 2010), (50, 6898), (100, 12571)])
+@pytest.mark.parametrize(("late", "queries"), [(0, 459), (1, 662), (2, 838), (5, 1307), (10, 2010), (50, 6898), (100, 12571), (311, 35434)])
 def test_early_stopping(late: int, queries: int) -> None:
-    """The numbers of MLPerf's rules: 99th percentile, confidence 99 %, tolerance 0."""
+    """The numbers of MLPerf's rules: 99th percentile, confidence 99 %, tolerance 0; 459 and 35,434 are in LoadGen's own logs too."""
     assert queries_needed(late) == queries
     assert stopped_early_enough(queries, late) and not stopped_early_enough(queries - 1, late)
+
+
+def test_a_lowered_percentile_needs_fewer() -> None:
+    assert queries_needed(0, 0.9) == 44 and 0.9 ** 44 < 0.01 < 0.9 ** 43
 
 
 def test_all_late_is_never_early_enough() -> None:
