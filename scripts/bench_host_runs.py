@@ -36,9 +36,6 @@ class NullRun:
     side: int  # of an image, pixels
     jitter: float = 0.0  # standard deviation of the service time, relative; 0: all devices in step, the worst case for a pool
     devices: int = 64
-    python: str = sys.executable
-    isolation: str = "thread"
-    group_size: int = 1
     realtime: bool = False  # before everything else on the machine: a shared one measures its other load otherwise
 
     @property
@@ -69,16 +66,15 @@ def carry_out(run: NullRun, folder: Path) -> Ran:
     made = build.write(folder / "build", side=run.side, sizes=(run.batch_size,))
     conf = build.write_conf(folder / "user.conf", run.samples)
     times = build.write_times(folder / "times.toml", {run.batch_size: run.seconds}, run.jitter, f"scripts/bench host, {run.name}")
-    command = [run.python, "-m", "harness.offline", *build.arguments(made, conf, folder / "run", batch_size=run.batch_size),
-               "--devices", str(run.devices), "--service-times", str(times), "--isolation", run.isolation]
-    command += ["--group-size", str(run.group_size)] if run.isolation == "process" else []
+    command = [sys.executable, "-m", "harness.offline", *build.arguments(made, conf, folder / "run", batch_size=run.batch_size),
+               "--devices", str(run.devices), "--service-times", str(times)]
     if run.realtime:
         command = ["chrt", "--rr", "1", *command]
     before = os.getloadavg()[0]
     started, memory = time.monotonic(), []
     with (folder / "output.txt").open("wb") as output:
         process = subprocess.Popen(command, cwd=build.ROOT, stdout=output, stderr=subprocess.STDOUT,
-                                   env=build.environment(run.python))
+                                   env=build.environment(sys.executable))
         try:
             while process.poll() is None:
                 memory.append((time.monotonic() - started, resident_mib(process.pid)))

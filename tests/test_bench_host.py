@@ -20,9 +20,9 @@ from scripts.bench_host_engines import StoredEngine, half_images
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def bench(*argv: str) -> dict[str, object]:
+def bench(*argv: str, code: int = 0) -> dict[str, object]:
     done = subprocess.run([sys.executable, "scripts/bench", *argv], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -112,7 +112,8 @@ def test_a_contestant_in_child_processes_counts_their_cpu_time(tmp_path: Path) -
 
 
 @pytest.mark.loadgen
-def test_the_soak_runs() -> None:
-    found = bench("soak", "--samples", "4000", "--devices", "8", "--batch-size", "4", "--seconds", "0.04", "--side", "32", "--settled", "2",
-                  "--limit", "1000")
+def test_the_soak_runs_and_judges() -> None:
+    argv = ("soak", "--samples", "4000", "--devices", "8", "--batch-size", "4", "--seconds", "0.04", "--side", "32", "--settled", "2")
+    found = bench(*argv, "--limit", "1000")
     assert found["samples"] == 4000 and found["batches"] == 1000 and found["flat"] is True and found["readings"] >= 2  # type: ignore[operator]
+    assert bench(*argv, "--limit", "-1000", code=1)["flat"] is False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -10,6 +11,10 @@ from ireeperf import document
 
 NAME = "contents.json"
 PAYLOAD = "payload"
+
+
+ENCODE, INITIALIZE, FORWARD, DECODE = "encode_prompts", "run_initialize", "run_forward", "decode"
+ORDER = (ENCODE, INITIALIZE, FORWARD, DECODE)  # in which entry points feed each other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,3 +80,13 @@ class Contents:
 def read(folder: Path) -> Contents:
     """Contents of the unpacked archive in `folder`; ConfigError when malformed or absent."""
     return document.read(Contents, folder / NAME)
+
+
+def drawable(units: Sequence[Unit], size: int) -> dict[str, Unit] | None:
+    """The units that a batch of `size` needs, by module; None when the archive lacks one."""
+    chosen = {unit.module: unit for unit in units if unit.batch_size == size and unit.module != "vae"}
+    decoders = [unit for unit in units if unit.module == "vae" and size % unit.batch_size == 0]
+    if decoders:
+        chosen["vae"] = max(decoders, key=lambda unit: unit.batch_size)
+    entries = {entry for unit in chosen.values() for entry in unit.entry_points}
+    return chosen if set(ORDER) <= entries else None

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from scripts.first_contact_parts import graph, opened, tensors
-from scripts.first_contact_parts.contents import Contents, Unit
+from scripts.first_contact_parts.contents import Contents, Unit, drawable
 from scripts.first_contact_parts.reference import Emit, folder_of, operands
 
 ENTRY_TOLERANCE = {"f32": 1e-3, "f16": 3e-2, "i8": 2e-2}  # a whole graph: the dispatches' differences add up
@@ -109,7 +109,7 @@ def summary(seconds: list[float]) -> dict[str, Any]:
 
 def _drawing(contents: Contents, archive: Path, scratch: Path, size: int, uri: str) -> graph.Drawing:
     """A device of its own with the executables of one batch size."""
-    chosen = graph.drawable(contents.units, size)
+    chosen = drawable(contents.units, size)
     assert chosen is not None  # the parent asked
     device, loaded = opened.Opened(uri), {}
     for module, unit in chosen.items():

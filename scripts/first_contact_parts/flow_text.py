@@ -18,7 +18,7 @@ DEVICE = re.compile(r"^  util\.global private @__device_0 = .*$", re.MULTILINE)
 _DISPATCH = re.compile(r"flow\.dispatch @(?P<executable>[^:\s(\[]+)::@(?P<export>[^\s(\[]+)(?P<workload>\[[^\]]*\])?"
                        r"\((?P<operands>[^)]*)\)(?P<dynamic>\{[^}]*\})?(?P<rest>.*)$")
 _TYPES = re.compile(r" : \((?P<operands>[^)]*)\) -> (?P<results>.*)$")
-_TENSOR = re.compile(r"tensor<(?P<shape>(?:\d+x)*)(?P<element>[a-zA-Z]\w*)>")
+_TENSOR = re.compile(r"tensor<(?:\d+x)*[a-zA-Z]\w*>")
 _PARAMETER = re.compile(r"#flow\.parameter\.named<\"(?P<scope>[^\"]*)\"::\"(?P<name>[^\"]*)\"> : (?P<type>tensor<[^>]*>)")
 _FUNCTION = re.compile(r"^  util\.func public @(?P<name>[\w$.-]+)\(", re.MULTILINE)
 _FUNCTION_LINE = re.compile(r"^  util\.func (?:public|private) @(?P<name>[\w$.-]+)\(")
@@ -109,14 +109,6 @@ def split(text: str) -> list[str]:
         else:
             current += character
     return [part for part in (*parts, current.strip()) if part]
-
-
-def tensor_type(text: str) -> tuple[tuple[int, ...], str]:
-    """(shape, element type) of `tensor<4x96xf32>`."""
-    match = _TENSOR.fullmatch(text)
-    if match is None:
-        raise CompileError(f"{text} is no static tensor type")
-    return tuple(int(side) for side in match["shape"].split("x") if side), match["element"]
 
 
 def parameters(text: str) -> list[tuple[str, str, str]]:

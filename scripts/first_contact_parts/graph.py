@@ -9,10 +9,8 @@ import numpy as np
 from iree.runtime import HalBufferView
 
 from scripts.first_contact_parts import opened, tensors
-from scripts.first_contact_parts.contents import Contents, Unit
+from scripts.first_contact_parts.contents import DECODE, ENCODE, FORWARD, INITIALIZE, ORDER, Contents, Unit
 
-ENCODE, INITIALIZE, FORWARD, DECODE = "encode_prompts", "run_initialize", "run_forward", "decode"
-ORDER = (ENCODE, INITIALIZE, FORWARD, DECODE)
 # argument of run_forward -> (entry point, result) that gives it; the other two are the guidance scale and the step
 _FORWARD = {0: (INITIALIZE, 0), 1: (ENCODE, 0), 2: (ENCODE, 1), 3: (INITIALIZE, 1)}
 _GUIDANCE, _STEP = 4, 5
@@ -67,7 +65,7 @@ class Drawing:
         self._arguments: dict[str, list[HalBufferView]] = {}
         for unit, loaded in units.values():
             for entry, kinds in unit.entry_points.items():
-                self._calls[entry] = lambda arguments, loaded=loaded, entry=entry: loaded.queue(entry, arguments)  # type: ignore[misc]
+                self._calls[entry] = lambda arguments, loaded=loaded, entry=entry: loaded.call(entry, arguments)  # type: ignore[misc]
                 self._arguments[entry] = [device.to_device(tensors.seeded(kind, f"{entry}.{index}"), tensors.of(kind)[1])
                                           for index, kind in enumerate(kinds)]
         guidance, step = (units["scheduled_unet"][0].entry_points[FORWARD][index] for index in (_GUIDANCE, _STEP))
@@ -75,12 +73,11 @@ class Drawing:
         self._steps = [device.to_device(np.full(tensors.of(step)[0], index, np.int64), "i64") for index in range(contents.num_inference_steps)]
         self._decodes = max(1, size // units["vae"][0].batch_size)
         self._device = device
-        self._wait = units["vae"][1].wait  # one timeline for the whole device
 
     def draw(self) -> np.ndarray:
         """One batch: encode, initialize, every step, decode (as often as the batch needs); the last image on the host.
 
-        All of it is queued before the wait where the executables take fences, as the harness does.
+        Waits after every invocation, as runtime/sdxl_loop.py does: the time is the harness's, and nothing is queued behind a failure.
         """
         embeds, text = self._calls[ENCODE](self._arguments[ENCODE])
         latents, time_ids = self._calls[INITIALIZE](self._arguments[INITIALIZE])
@@ -90,15 +87,4 @@ class Drawing:
         images = [latents] if self._decodes == 1 else self._arguments[DECODE]
         for _ in range(self._decodes):
             decoded, = self._calls[DECODE](images)
-        self._wait()
         return self._device.to_host(decoded)[0]
-
-
-def drawable(units: Sequence[Unit], size: int) -> dict[str, Unit] | None:
-    """The units that a batch of `size` needs, by module; None when the archive lacks one."""
-    chosen = {unit.module: unit for unit in units if unit.batch_size == size and unit.module != "vae"}
-    decoders = [unit for unit in units if unit.module == "vae" and size % unit.batch_size == 0]
-    if decoders:
-        chosen["vae"] = max(decoders, key=lambda unit: unit.batch_size)
-    entries = {entry for unit in chosen.values() for entry in unit.entry_points}
-    return chosen if set(ORDER) <= entries else None

@@ -27,6 +27,11 @@ NAMES = {int(value): name for name, value in ELEMENTS.items()} | {
     int(HalElementType.UINT_8): "i8"}
 
 
+# Devices and executables of a stage: never dropped, its process ends by os._exit. On one host a CPU stage that had done all its
+# work ended in SIGSEGV when they were.
+_KEPT: list[Any] = []
+
+
 class Opened:
     """A device with its own driver. `sink`: called with a label and buffer views for every traced dispatch."""
 
@@ -39,6 +44,7 @@ class Opened:
         self.device = driver.create_default_device() if name.startswith("local") else driver.create_device_by_uri(uri)
         self.instance = rt.VmInstance()
         self._timeline = Timeline(self.device)
+        _KEPT.append(self)
         self._sink = rt.HalModuleDebugSink(sink) if sink else None
         self._hal = (rt.create_hal_module(self.instance, self.device, debug_sink=self._sink) if sink
                      else rt.create_hal_module(self.instance, self.device))
@@ -100,15 +106,10 @@ class Loaded:
         self._module = module
         self._timeline = timeline
         self._functions: dict[str, Any] = {}
+        _KEPT.append(self)
 
     def call(self, name: str, arguments: Sequence[HalBufferView]) -> list[HalBufferView]:
         """Call a function and wait for it."""
-        results = self.queue(name, arguments)
-        self.wait()
-        return results
-
-    def queue(self, name: str, arguments: Sequence[HalBufferView]) -> list[HalBufferView]:
-        """Call a function; with a timeline the results are there after `wait`."""
         if name not in self._functions:
             self._functions[name] = self._module.lookup_function(name)
             if self._functions[name] is None:
@@ -118,12 +119,9 @@ class Loaded:
         for argument in (*arguments, *fences):
             inputs.push_ref(argument)
         self._context.invoke(self._functions[name], inputs, outputs)
-        return [outputs.get_as_object(index, HalBufferView) for index in range(outputs.size)]
-
-    def wait(self) -> None:
-        """Until everything queued on the device is done."""
         if self._timeline:
             self._timeline.wait()
+        return [outputs.get_as_object(index, HalBufferView) for index in range(outputs.size)]
 
 
 def parameter_file(unit: Unit, archive: Path, scratch: Path) -> Path | None:

@@ -26,7 +26,7 @@ from scripts.first_contact_parts.contents import Contents, Dispatch, Unit
 TOP = "first_contact"  # folder in the archive
 REFERENCE = "cpu-avx2"  # any x86-64 server runs it
 CARRIED = ("scripts/first_contact", "scripts/first_contact_parts", "ireeperf/__init__.py", "ireeperf/errors.py", "ireeperf/document.py")
-BUILD_ONLY = ("pack.py", "planted.py", "flow_text.py", "ingest.py", "report.py", "records.py")
+BUILD_ONLY = ("pack.py", "planted.py", "flow_text.py", "ingest.py", "report.py")
 # said to the compiler where the graph is read; a flow-level module holds them already
 _PLACE = re.compile(r"--iree-(hal-target-device|hal-local-target-device-backends|llvmcpu-target-cpu|rocm-target|cuda-target)\b")
 

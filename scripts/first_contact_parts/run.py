@@ -11,7 +11,7 @@ from typing import Any
 from ireeperf import document
 from scripts.first_contact_parts import children, contents, wheels
 from scripts.first_contact_parts.children import Ended
-from scripts.first_contact_parts.contents import Contents, Unit
+from scripts.first_contact_parts.contents import Contents, Unit, drawable
 from scripts.first_contact_parts.findings import (
     NAME,
     BatchTime,
@@ -59,7 +59,7 @@ class Run:
             units = [unit for unit in self._contents.units if unit.batch_size == size]
             for unit in sorted(units, key=lambda one: ("clip", "scheduled_unet", "vae").index(one.module)):
                 self._check(unit, uris[0])
-            if self._can_draw(size):
+            if drawable(self._contents.units, size) is not None:
                 self._batch(size, uris[0])
                 if not self._devices:
                     self._start_all(size, uris)
@@ -192,11 +192,6 @@ class Run:
                         "cause": "" if right else line.get("departs", "departs from the CPU" if compared else "no CPU result to compare with")}
         if ended.outcome != "ok" and ended.begun is not None:
             self._entries[unit.name, ended.begun] |= {"outcome": ended.outcome, "cause": ended.cause}
-
-    def _can_draw(self, size: int) -> bool:
-        """Whether the archive has all entry points of a batch of this size."""
-        sizes = {module: {unit.batch_size for unit in self._contents.units if unit.module == module} for module in ("clip", "scheduled_unet", "vae")}
-        return size in sizes["clip"] & sizes["scheduled_unet"] and any(size % one == 0 for one in sizes["vae"])
 
     def _batch(self, size: int, uri: str) -> None:
         """The service time of one device."""

@@ -81,10 +81,11 @@ def follow(step: Step, log: Path, offset: int, *, alone: bool) -> int:
     with log.open("rb") as file:
         file.seek(offset)
         text = file.read().decode(errors="replace")
+        end = file.tell()
     lines = [line for line in text.splitlines() if line.strip()]
     for line in lines if alone else lines[-1:]:
         print(line if alone else f"{step.name:22} {line[:150]}", flush=True)
-    return offset + len(text.encode())
+    return end
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
