@@ -1,31 +1,77 @@
-"""MatchReport: which tuning record matched which dispatch of a build."""
+"""MatchReport: every dispatch of a build: what it computes, which record tuned it, and what can be said of its kernel without running it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from ireeperf import document
+from specs.record import Evidence
 
 NAME = "match_report.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StaticFigures:
+    """Of one kernel, read off the assembly and its metadata. Counts are of the text, not of what is executed."""
+
+    matrix_instructions: int
+    vgprs: int
+    agprs: int
+    vgpr_spills: int
+    sgpr_spills: int
+    lds_bytes: int
+    scratch_bytes: int
+    workgroup_threads: int
+    occupancy: float  # waves a SIMD can hold at most, by registers and LDS
+    workgroups: int | None  # None: not known before the launch
+    fill: float | None  # share of the partition's compute units that work, averaged over the waves of workgroups
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What executing sampled workgroups on an ISA emulator gave (compile.verify). It sees neither timing nor hazards."""
+
+    verdict: Literal["right", "wrong", "not run"]
+    reason: str  # why not run, or where it differs first; empty when right
+    workgroups: int
+    wave_orders: int
+    max_error: float | None  # relative to the largest reference value of the tile
+    tolerance: float | None
+    emulator: str
+    object_sha256: str  # of the kernel's code object: a verdict holds for that object only
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchMatch:
-    """One dispatch of one executable, and the record that tuned it."""
+    """One dispatch of one executable. `kind` beyond specs.match.Kind: elementwise, copy, other."""
 
     executable: str  # path in the manifest
-    dispatch: str  # name the compiler gave: main$async_dispatch_12_matmul_like_...
+    dispatch: str  # name the compiler gave: run_forward$async_dispatch_12_matmul_like_...
+    kind: str
+    name: str  # Match.name of the root operation, or kind and shape
+    shape: tuple[int, ...]  # loop sizes of the root operation
+    types: tuple[str, ...]
+    flops: int  # of one call, all operations of the dispatch
+    bytes: int  # of one call: each operand and result once
+    calls: int  # per invocation of the entry point
     record: str | None  # None: the compiler's default configuration
+    evidence: Evidence | None
+    configuration: str  # lowering_config and pipeline, as text
+    static: StaticFigures | None  # None: no assembly (llvm-cpu)
+    roofline_us: float | None  # of one call, at the target's peak rates; None: the target has no stated peaks
+    source_sha256: str  # of the dispatch's own IR without configuration and names: equal dispatches share it
+    verification: Verification | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchReport:
     """All dispatches of a build, in program order."""
 
-    schema_version: ClassVar[int] = 1
+    schema_version: ClassVar[int] = 2
     manifest_key: str
+    target: str
     dispatches: tuple[DispatchMatch, ...]
 
 

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ireeperf import document
 from ireeperf.errors import ConfigError
+from specs.match import Match
+
+Evidence = Literal["measured", "ported", "static"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What a record sets: IREE's compilation_info in plain values. Attribute kinds (#iree_gpu.mma_layout<...>) follow from the key."""
+
+    pipeline: str  # TileAndFuse, VectorDistribute, DoubleTilingExpert, ...
+    lowering_config: dict[str, Any]  # workgroup, reduction, subgroup, mma_kind, ... ; llvm-cpu: distribution, vector_common_parallel, ...
+    workgroup_size: tuple[int, ...] = ()  # threads; empty on llvm-cpu
+    subgroup_size: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)  # gpu_pipeline_options: prefetch_num_stages, use_igemm_convolution, ...
+    attributes: dict[str, Any] = field(default_factory=dict)  # the rest of translation_info: llvm_func_attrs, denormal mode
+    decomposition: dict[str, Any] = field(default_factory=dict)  # attention: qk_attrs and pv_attrs, each {lowering_config = {...}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningRecord:
     """What to match, what to set, and the evidence that justifies it."""
 
-    schema_version: ClassVar[int] = 1
-    dispatch: str  # root op and shape: matmul_2048x1280x5120_f16xf16xf32
-    target: str
-    match: dict[str, Any]
-    lowering_config: dict[str, Any]
-    evidence: Literal["measured", "ported", "static"]
+    schema_version: ClassVar[int] = 2
+    target: str  # compile/target.py: mi325x-cpx, cpu-avx512, sm_80
+    match: Match
+    set: Setting
+    evidence: Evidence
+    source: str  # where the choice comes from: "compile.tune", "SHARK-MLPERF v5.1 match_mmt_2048x10240x1280", ...
     compiler: str  # version that the evidence is of
     date: str  # ISO 8601
     machine: str | None = None  # measured: device and partition
     baseline_us: float | None = None  # measured: median with the default configuration
     tuned_us: float | None = None
     runs: int | None = None
+    static: dict[str, str] = field(default_factory=dict)  # static: figure improved, "vgpr_spills": "94 -> 0"
 
     def __post_init__(self) -> None:
         if self.evidence == "measured":
@@ -33,8 +50,18 @@ class TuningRecord:
                 raise ConfigError("a measured record needs machine, baseline_us, tuned_us and runs")
             if self.tuned_us >= self.baseline_us:  # type: ignore[operator]
                 raise ConfigError(f"tuned_us {self.tuned_us} is not below baseline_us {self.baseline_us}; delete the record")
+        if self.evidence == "static" and not self.static:
+            raise ConfigError("a static record names the figure that it improves; delete the record")
+
+    @property
+    def name(self) -> str:
+        """The dispatch's name: what stands in the match report, and the stem of the record's file."""
+        return self.match.name
 
 
 def read(path: Path) -> TuningRecord:
-    """Read one record (.toml); ConfigError when malformed."""
-    return document.read(TuningRecord, path)
+    """Read one record (.toml); ConfigError when malformed or when the file is not named after its dispatch."""
+    found = document.read(TuningRecord, path)
+    if path.stem != found.name:
+        raise ConfigError(f"{path} holds the record of {found.name}; rename it to {found.name}.toml")
+    return found

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTRACTS = {
-    "export.model_config", "compile.manifest", "compile.match_report", "specs.record", "runtime.partition",
+    "export.model_config", "compile.manifest", "compile.match_report", "specs.record", "specs.match", "runtime.partition",
     "runtime.service_times", "harness.run_result", "export.checkpoint_files", "export.export_key", "ireeperf.samples",
     "ireeperf.bounds", "ireeperf.document", "ireeperf.errors",
 }

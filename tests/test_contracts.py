@@ -15,7 +15,7 @@ import pytest
 
 from compile import manifest, match_report
 from compile.manifest import Executable, Manifest, ParameterArchive, Spec
-from compile.match_report import DispatchMatch, MatchReport
+from compile.match_report import DispatchMatch, MatchReport, StaticFigures
 from export import model_config
 from harness import run_result
 from harness.run_result import BatchEvent, Interpreter, Plan, RunResult, Timeline, Timing
@@ -24,12 +24,21 @@ from ireeperf.errors import ConfigError
 from runtime import partition, service_times
 from runtime.service_times import ServiceTimes
 from specs import record
-from specs.record import TuningRecord
+from specs.match import Match
+from specs.record import Setting, TuningRecord
 
 CONFIG = Path(__file__).resolve().parents[1] / "export" / "configs" / "sdxl_nano_bs2.json"
 MODEL = model_config.read(CONFIG)
-RECORD = TuningRecord(dispatch="matmul_1x2x3_f16xf16xf32", target="mi325x-cpx", match={"m": [1]}, lowering_config={"mma": "x"},
-                      evidence="measured", compiler="3.13.0", date="2026-11-23", machine="cpu", baseline_us=2.0, tuned_us=1.0, runs=3)
+MATMUL = Match(kind="contraction", types=("f16", "f16", "f32"), dims=(1, 2, 3),
+               maps=("(d0, d1, d2) -> (d0, d2)", "(d0, d1, d2) -> (d1, d2)", "(d0, d1, d2) -> (d0, d1)"))
+SETTING = Setting(pipeline="TileAndFuse", lowering_config={"workgroup": [64, 64, 0]}, workgroup_size=(256, 1, 1), subgroup_size=64)
+RECORD = TuningRecord(target="mi325x-cpx", match=MATMUL, set=SETTING, evidence="measured", source="compile.tune", compiler="3.13.0",
+                      date="2026-11-23", machine="cpu", baseline_us=2.0, tuned_us=1.0, runs=3)
+STATIC = StaticFigures(matrix_instructions=64, vgprs=118, agprs=0, vgpr_spills=0, sgpr_spills=0, lds_bytes=1024, scratch_bytes=0,
+                       workgroup_threads=256, occupancy=4.0, workgroups=320, fill=0.94)
+DISPATCH = DispatchMatch(executable="c.vmfb", dispatch="d", kind="contraction", name=MATMUL.name, shape=(1, 2, 3), types=("f16", "f16", "f32"),
+                         flops=12, bytes=40, calls=1, record=None, evidence=None, configuration="", static=STATIC, roofline_us=0.1,
+                         source_sha256="3" * 64)
 RESULT = RunResult(
     run="20261123T000000Z-offline-performance-01234567", scenario="Offline", mode="performance", status="valid", cause=None,
     started_utc="2026-11-23T00:00:00+00:00", model="sdxl-nano", manifest="build/x", manifest_key="0123", sample_set="s.npz",
@@ -56,9 +65,9 @@ class Contract:
 CONTRACTS = {
     "ModelConfig": Contract(MODEL, model_config.read),
     "Manifest": Contract(BUILD, manifest.read, manifest.NAME),
-    "MatchReport": Contract(MatchReport(manifest_key="01", dispatches=(DispatchMatch(executable="c.vmfb", dispatch="d", record=None),)),
+    "MatchReport": Contract(MatchReport(manifest_key="01", target="mi325x-cpx", dispatches=(DISPATCH,)),
                             match_report.read, match_report.NAME),
-    "TuningRecord": Contract(RECORD, record.read),
+    "TuningRecord": Contract(RECORD, record.read, f"{RECORD.name}.json"),
     "Partition": Contract(partition.PRESETS["mi325x-cpx"], partition.read),
     "ServiceTimes": Contract(ServiceTimes(device="null", evidence="assumed", source="a test", seconds={"1": 0.5}), service_times.read),
     "RunResult": Contract(RESULT, run_result.read, run_result.NAME, by_folder=True),
@@ -131,7 +140,17 @@ def test_a_measured_record_proves_itself():
         dataclasses.replace(RECORD, machine=None)
     with pytest.raises(ConfigError, match="tuned_us 2.0 is not below baseline_us 2.0; delete the record"):
         dataclasses.replace(RECORD, tuned_us=2.0)
-    assert dataclasses.replace(RECORD, evidence="static", machine=None, baseline_us=None, tuned_us=None, runs=None).runs is None
+    static = dataclasses.replace(RECORD, evidence="static", static={"vgpr_spills": "94 -> 0"}, machine=None, baseline_us=None, tuned_us=None,
+                                 runs=None)
+    assert static.runs is None
+    with pytest.raises(ConfigError, match="names the figure that it improves"):
+        dataclasses.replace(static, static={})
+
+
+def test_a_record_is_kept_under_its_dispatch_s_name(tmp_path):
+    document.write(RECORD, tmp_path / "other.json")
+    with pytest.raises(ConfigError, match=f"rename it to {RECORD.name}.toml"):
+        record.read(tmp_path / "other.json")
 
 
 def test_partitions_count_their_devices():
