@@ -36,7 +36,7 @@ MAY_LOAD = {
     "ireeperf": set(),
     "export": {"torch", "transformers", "diffusers", "iree.turbine", "iree.compiler", "safetensors", "torchvision"},
     "specs": set(),
-    "compile": set(),  # iree-compile is run as a program
+    "compile": {"iree.compiler"},  # to read MLIR, within functions; iree-compile is run as a program
     "runtime": {"iree.runtime"},
     "harness": {"mlperf_loadgen", "iree.runtime"},
     "eval": {"torch", "torchvision", "torchmetrics", "open_clip", "pytorch_fid", "scipy", "PIL", "safetensors", "transformers"},
