@@ -5,6 +5,7 @@ Importing this module is cheap; reading loads iree.compiler.ir, which knows ever
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ class Dispatch:
     dynamic: bool  # some size is known at run time only
     calls: int  # with each entry point invoked once; initializers excluded
     calls_by_entry_point: dict[str, int]
+    workgroups: int | None  # of one launch; None: known at run time only, or not read
     configuration: str  # translation_info and the root's lowering_config; empty: none
     tuned_by: str | None
     source_sha256: str
@@ -84,10 +86,10 @@ def read(text: str, name: str, launches: dict[str, dict[str, int]] | None = None
                          found.attributes["sym_name"].value == name), None)
         if function is None:
             raise CompileError(f"the dump of {name} holds no function of that name; compile again with ./compile/precompile.py")
-        return _dispatch(function, text, name, (launches or {}).get(name, {}))
+        return _dispatch(function, _counted(module.operation, name), text, name, (launches or {}).get(name, {}))
 
 
-def _dispatch(function: Any, text: str, name: str, sites: dict[str, int]) -> Dispatch:
+def _dispatch(function: Any, counted: int | None, text: str, name: str, sites: dict[str, int]) -> Dispatch:
     operations = [(one, _executions(found)) for found in _walk(function) if (one := dispatch_ops.read(found)) is not None]
     root = _root([one for one, _ in operations])
     matrix = [(one, times) for one, times in operations if one.kind in MATRIX]
@@ -101,9 +103,30 @@ def _dispatch(function: Any, text: str, name: str, sites: dict[str, int]) -> Dis
         flops=sum(one.flops * times for one, times in operations), matrix_flops=sum(one.flops * times for one, times in matrix),
         matrix_type=_wider(largest) if largest else None, bytes=moved,
         dynamic=dynamic or any(size < 0 for one, _ in operations for size in one.loops), calls=sum(sites.values()),
-        calls_by_entry_point=sites, configuration=" ".join(part for part in (str(translation), config) if part),
+        calls_by_entry_point=sites, workgroups=counted or (_tiled(root) if root else None),
+        configuration=" ".join(part for part in (str(translation), config) if part),
         tuned_by=next((one.tuned_by for one, _ in operations if one.tuned_by), None), source_sha256=dispatch_hash.sha256(function),
         configured_text=text)
+
+
+def _counted(module: Any, name: str) -> int | None:
+    """Workgroups as the export's count region says, where it is of constants (the usual count is left to code generation)."""
+    export = next((found for found in _walk(module) if found.name == "hal.executable.export" and
+                   found.attributes["sym_name"].value == name), None)
+    returned = [found for found in _walk(export) if found.name == "hal.return"] if export else []
+    sizes = [operand.owner for found in returned for operand in found.operands]
+    if not sizes or any(getattr(owner, "name", "") != "arith.constant" for owner in sizes):
+        return None
+    return math.prod(owner.attributes["value"].value for owner in sizes)
+
+
+def _tiled(root: Operation) -> int | None:
+    """Workgroups by the root's tiles: its loops, which implicit-GEMM convolutions share up to the reduced ones, over `workgroup`."""
+    found = re.search(r"(?:workgroup|distribution) = \[([\d, ]*)\]", root.lowering_config)
+    tiles = [int(part) for part in found[1].split(",") if part.strip()] if found else []
+    if not tiles or len(tiles) > len(root.loops) or any(tile and size < 0 for tile, size in zip(tiles, root.loops, strict=False)):
+        return None
+    return math.prod(-(-size // tile) for tile, size in zip(tiles, root.loops, strict=False) if tile)
 
 
 def _root(operations: list[Operation]) -> Operation | None:

@@ -25,6 +25,7 @@ class Executable:
     sha256: str
     command: str  # file beside the .vmfb with the command line that made it
     seconds: float  # compile wall time; 0 when taken from the cache
+    dispatches: str | None = None  # what the compiler told of each dispatch (compile/dumps.py); None: not kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -14,19 +14,21 @@ NAME = "match_report.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaticFigures:
-    """Of one kernel, read off the assembly and its metadata. Counts are of the text, not of what is executed."""
+    """Of one kernel, read off the assembly and its metadata. Counts are of the text, not of what is executed.
+    None: the assembly does not tell (PTX has no physical registers)."""
 
     matrix_instructions: int
-    vgprs: int
-    agprs: int
-    vgpr_spills: int
-    sgpr_spills: int
-    lds_bytes: int
-    scratch_bytes: int
+    vgprs: int | None  # with AGPRs, as a wave allocates them
+    agprs: int | None
+    vgpr_spills: int | None
+    sgpr_spills: int | None
+    lds_bytes: int | None
+    scratch_bytes: int | None
     workgroup_threads: int
-    occupancy: float  # waves a SIMD can hold at most, by registers and LDS
+    occupancy: float | None  # waves a SIMD can hold at most, by registers and LDS
     workgroups: int | None  # None: not known before the launch
     fill: float | None  # share of the partition's compute units that work, averaged over the waves of workgroups
+    matrix_mnemonics: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,9 @@ class DispatchMatch:
     roofline_us: float | None  # of one call, at the target's peak rates; None: the target has no stated peaks
     source_sha256: str  # of the dispatch's own IR without configuration and names: equal dispatches share it
     verification: Verification | None = None
+    matrix_flops: int = 0  # of `flops`: contractions, convolutions and attention
+    calls_by_entry_point: dict[str, int] = field(default_factory=dict)
+    dynamic: bool = False  # a size is known at run time only; flops and bytes count it as one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,65 @@
+"""What a match report says in all: per batch of a build, by evidence, and what falls short of the bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from compile.dispatch_ops import MATRIX
+from compile.manifest import Manifest
+from compile.match_report import DispatchMatch, MatchReport
+from compile.roofline import AMD_SECONDS
+
+MATRIX_BAR = 0.005  # of all FLOPs may be in matrix operations without matrix instructions
+CLASSES = ("measured", "ported", "static", "default")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """Sums are over one batch of images: the encoders once, the UNet's step as often as there are steps, the decoder per image group."""
+
+    batch_size: int
+    dispatches: int
+    launches: int
+    flops: int
+    flops_by_class: dict[str, int]  # by evidence; a record that has none (a hand-written spec's) counts as default
+    without_matrix: tuple[DispatchMatch, ...]  # matrix operations whose kernel has no matrix instruction
+    without_matrix_share: float  # of all FLOPs
+    spilling: tuple[DispatchMatch, ...]
+    roofline_seconds: float | None  # None: some dispatch has no roofline
+    measured_seconds: float | None  # AMD's own measurement of this partition and batch size, int8/FP8: a mark, not ours
+    fill: float | None  # FLOP-weighted
+
+
+def times(report: MatchReport, manifest: Manifest, batch_size: int) -> dict[tuple[str, str], int]:
+    """How often a batch of `batch_size` runs each (executable, dispatch)."""
+    weights: dict[str, dict[str, int]] = {}
+    for executable in manifest.executables:
+        share = batch_size // executable.batch_size if executable.module == "vae" else 1 if executable.batch_size == batch_size else 0
+        weights[executable.path] = {name: share * (manifest.model.num_inference_steps if name == "run_forward" else 1)
+                                    for name in executable.entry_points}
+    return {(one.executable, one.dispatch): sum(weights[one.executable].get(name, 0) * count
+                                                for name, count in one.calls_by_entry_point.items())
+            for one in report.dispatches if one.executable in weights}
+
+
+def summarize(report: MatchReport, manifest: Manifest, batch_size: int) -> Summary:
+    """The summary for batches of `batch_size`."""
+    runs = times(report, manifest, batch_size)
+    rows = [(one, runs[one.executable, one.dispatch]) for one in report.dispatches if runs.get((one.executable, one.dispatch))]
+    flops = sum(one.flops * count for one, count in rows)
+    bare = [(one, count) for one, count in rows if one.kind in MATRIX and one.static and not one.static.matrix_instructions]
+    filled = [(one.static.fill, one.flops * count) for one, count in rows if one.static and one.static.fill is not None]
+    bounds = [None if one.roofline_us is None else one.roofline_us * count for one, count in rows]
+    return Summary(
+        batch_size=batch_size, dispatches=len(rows), launches=sum(count for _, count in rows), flops=flops,
+        flops_by_class={name: sum(one.flops * count for one, count in rows if (one.evidence or "default") == name) for name in CLASSES},
+        without_matrix=tuple(one for one, _ in bare), without_matrix_share=sum(one.flops * count for one, count in bare) / (flops or 1),
+        spilling=tuple(one for one, _ in rows if one.static and (one.static.vgpr_spills or one.static.sgpr_spills)),
+        roofline_seconds=_total(bounds), measured_seconds=AMD_SECONDS.get((report.target, batch_size)),
+        fill=sum(share * weight for share, weight in filled) / (sum(weight for _, weight in filled) or 1) if filled else None)
+
+
+def _total(bounds: Iterable[float | None]) -> float | None:
+    found = list(bounds)
+    return None if not found or None in found else sum(value for value in found if value is not None) / 1e6
