@@ -1,0 +1,87 @@
+"""compile.dispatches: a report built from dumps, its table, page and comparison."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from compile import dispatches, match_report, match_summary, reporting
+from compile.manifest import NAME, Executable, Manifest
+from ireeperf import document
+from ireeperf.errors import CompileError
+from tests.test_contracts import BUILD
+from tests.test_dispatch_ir import matmul
+from tests.test_record_check import record
+from tests.test_roofline import ENTRY, KERNEL
+
+STREAM = """  util.func public @run_initialize$async(%arg0: !hal.buffer_view) {
+      stream.cmd.dispatch @a::@main_dispatch_0 {
+  }
+  util.func public @run_forward$async(%arg0: !hal.buffer_view) {
+      stream.cmd.dispatch @a::@main_dispatch_0 {
+      stream.cmd.dispatch @b::@main_dispatch_1 {
+  }
+"""
+
+
+def build(folder: Path, *, matrix: bool = True, tuned_by: str = "", workgroup: str = "[4, 16, 0]") -> Manifest:
+    """A build of one UNet with two dispatches, as precompile leaves it."""
+    folder.mkdir()
+    kernels = [KERNEL.format(name=name, more="") for name in ("main_dispatch_0", "main_dispatch_1")]
+    text = "".join(kernels) if matrix else "".join(kernels).replace("v_mfma", "v_fma")
+    text += "---\namdhsa.kernels:\n" + "".join(ENTRY.format(name=f"main_dispatch_{i}", vgprs=64, agprs=0) for i in (0, 1))
+    with zipfile.ZipFile(folder / "unet.dispatches.zip", "w") as archive:
+        archive.writestr("configured/main_dispatch_0.mlir", matmul(tuned_by=tuned_by, workgroup=workgroup))
+        archive.writestr("configured/main_dispatch_1.mlir", matmul(name="main_dispatch_1", combine="addf"))
+        archive.writestr("assembly/linked.rocmasm", text)
+        archive.writestr("stream.mlir", STREAM)
+    unet = Executable(module="scheduled_unet", module_name="compiled_spunet", entry_points=("run_initialize", "run_forward"), batch_size=2,
+                      path="unet.vmfb", sha256="0" * 64, command="u.sh", seconds=1.0, dispatches="unet.dispatches.zip")
+    made = dataclasses.replace(BUILD, target="mi325x-cpx", driver="hip", executables=(unet,), parameter_archives=())
+    document.write(made, folder / NAME)
+    return made
+
+
+def test_a_report_counts_steps_and_evidence(tmp_path):
+    made = build(tmp_path / "b", tuned_by=record().name)
+    report = reporting.write_report(tmp_path / "b", made, [record()])
+    assert match_report.read(tmp_path / "b" / match_report.NAME) == report
+    first, second = report.dispatches
+    assert (first.kind, first.evidence, first.record) == ("contraction", "ported", record().name) and second.kind == "reduction"
+    assert first.static is not None and first.static.matrix_instructions == 2 and first.static.workgroups == 1
+    steps = made.model.num_inference_steps
+    summary = match_summary.summarize(report, made, 2)
+    assert summary.launches == 1 + 2 * steps and summary.flops == 1024 * (1 + 2 * steps)
+    assert summary.flops_by_class["ported"] == 1024 * (1 + steps) and summary.flops_by_class["default"] == 1024 * steps
+    assert summary.measured_seconds == 6.86 and len(summary.spilling) == 2 and summary.without_matrix == ()
+
+
+def test_matrix_operations_without_matrix_instructions_are_listed(tmp_path):
+    made = build(tmp_path / "b", matrix=False)
+    report, _ = reporting.build_report(tmp_path / "b", made, ())
+    summary = match_summary.summarize(report, made, 2)
+    assert [one.dispatch for one in summary.without_matrix] == ["main_dispatch_0"] and summary.without_matrix_share > 0.5
+
+
+def test_a_record_that_was_not_applied_fails_the_build(tmp_path):
+    made = build(tmp_path / "b")
+    with pytest.raises(CompileError, match=r"1 of 1 tuning records were not applied:\n.*dims\[0\] \(m\) 5 in the record, 4 in the dispatch"):
+        reporting.write_report(tmp_path / "b", made, [record(dims=(5, 16, 8))])
+    assert not (tmp_path / "b" / match_report.NAME).exists()
+
+
+def test_the_command_shows_and_compares(tmp_path, monkeypatch, capsys):
+    build(tmp_path / "b")
+    build(tmp_path / "c", workgroup="[2, 16, 0]")
+    page = tmp_path / "page.html"
+    monkeypatch.setattr("sys.argv", ["dispatches", str(tmp_path / "b"), "--html", str(page), "--against", str(tmp_path / "c" / NAME)])
+    assert dispatches.main() == 0
+    shown = capsys.readouterr().out
+    last = json.loads(shown.splitlines()[-1])
+    assert last["differ"] == 1 and last["dispatches"] == 2
+    assert "workgroups 1 fill 0.03" in shown and "workgroups 2 fill 0.05" in shown and "kernels that spill: 2" in shown
+    assert "contraction_m4_n16_k8_f16xf16xf32" in page.read_text() and "http" not in page.read_text()
