@@ -18,6 +18,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from compile import dumps
+from compile.target import CHIP, Chip, set_chip
 from ireeperf.errors import CompileError
 
 POLL_SECONDS = 0.05
@@ -28,7 +30,11 @@ _OPERATION = re.compile(r"'([a-z_]+\.[\w.]+)'|operation '?\"?([a-z_]+\.[\w.]+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One module to compile. `folder` receives the .vmfb and its command line; `log`, on failure, what the compiler said."""
+    """One module to compile. `folder` receives the .vmfb and its command line; `log`, on failure, what the compiler said.
+
+    With a `chip` there are two phases: what the compiler believes of the chip is set between them (compile.target.set_chip).
+    With `dispatches`, `folder` receives what the compiler tells of each dispatch too (compile/dumps.py).
+    """
 
     label: str  # scheduled_unet bs2
     mlir: Path
@@ -36,19 +42,42 @@ class Task:
     folder: Path
     name: str  # compiled_spunet_bs2
     log: Path
+    chip: Chip | None = None
+    dispatches: bool = False
 
     @property
     def vmfb(self) -> Path:
         return self.folder / f"{self.name}.vmfb"
 
     @property
+    def preprocessed(self) -> Path:
+        """What the first of two phases writes."""
+        return self.folder.with_suffix(".preprocessed.mlir")
+
+    @property
+    def dumps(self) -> Path:
+        """Where the compiler's dumps go until they are packed."""
+        return self.folder.with_suffix(".dumps")
+
+    @property
     def words(self) -> Path:
         """What the compiler says while it runs."""
         return self.folder.with_suffix(".log")
 
-    def command(self, output: str) -> list[str]:
-        """The argument list; never a shell string."""
-        return [str(compiler_path()), str(self.mlir), *self.flags, "-o", output]
+    def commands(self, output: str, preprocessed: str) -> list[list[str]]:
+        """The argument lists, one a phase; never a shell string."""
+        first = [str(compiler_path()), str(self.mlir), *self.flags]
+        if self.chip is None:
+            return [[*first, "-o", output]]
+        return [[*first, "--compile-to=preprocessing", "-o", preprocessed],
+                [first[0], preprocessed, *self.flags, "--compile-from=preprocessing", "-o", output]]
+
+    def shell(self, output: str) -> str:
+        """The same as lines for a shell, the chip set by sed: what a user repeats."""
+        lines = [shlex.join(command) for command in self.commands(output, f"{self.name}.preprocessed.mlir")]
+        if self.chip is not None:
+            lines.insert(1, shlex.join(["sed", "-i", f"s|{CHIP.pattern}|{self.chip.attribute}|", f"{self.name}.preprocessed.mlir"]))
+        return "\n".join(lines)
 
 
 def compiler_path() -> Path:
@@ -82,31 +111,39 @@ def default_jobs() -> int:
 
 def compile_all(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, float]]:
     """Compile in parallel; each task with its wall seconds, as it ends. CompileError at the first failure, and none goes on."""
-    waiting, running = list(tasks), dict[Task, tuple[subprocess.Popen[bytes], float]]()
+    waiting, running = list(tasks), dict[Task, tuple[subprocess.Popen[bytes], float, int]]()
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
                 task = waiting.pop(0)
                 with uninterrupted():
-                    running[task] = _start(task), time.monotonic()
-            for task, (process, started) in list(running.items()):
+                    running[task] = _start(task, 0), time.monotonic(), 0
+            for task, (process, started, phase) in list(running.items()):
                 if process.poll() is None:
+                    continue
+                if task.chip is not None and phase == 0 and process.returncode == 0 and task.preprocessed.is_file():
+                    task.preprocessed.write_text(set_chip(task.preprocessed.read_text(), task.chip))
+                    with uninterrupted():
+                        running[task] = _start(task, 1), started, 1
                     continue
                 del running[task]
                 _check(task, process.returncode)
                 yield task, time.monotonic() - started
             time.sleep(POLL_SECONDS)
     finally:
-        for process, _ in running.values():
+        for process, _, _ in running.values():
             with_group(process, signal.SIGKILL)
             process.wait()
 
 
-def _start(task: Task) -> subprocess.Popen[bytes]:
-    task.folder.mkdir(parents=True)
-    with task.words.open("wb") as log:
+def _start(task: Task, phase: int) -> subprocess.Popen[bytes]:
+    task.folder.mkdir(parents=True, exist_ok=True)
+    command = task.commands(str(task.vmfb), str(task.preprocessed))[phase]
+    if task.dispatches and "--compile-to=preprocessing" not in command:
+        command += dumps.flags(task.dumps)
+    with task.words.open("ab") as log:
         # a group of its own: Ctrl-C reaches us first, and we end the linkers it started as well
-        return subprocess.Popen(task.command(str(task.vmfb)), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
 
 @contextmanager
@@ -139,7 +176,11 @@ def _check(task: Task, code: int) -> None:
     words = task.words.read_text(errors="replace")
     if code == 0 and task.vmfb.is_file() and task.vmfb.stat().st_size:
         (task.folder / f"{task.name}.command.sh").write_text(
-            f"#!/bin/sh\n# {task.label}, iree-base-compiler {compiler_version()}\n{shlex.join(task.command(task.vmfb.name))}\n")
+            f"#!/bin/sh\n# {task.label}, iree-base-compiler {compiler_version()}\n{task.shell(task.vmfb.name)}\n")
+        if task.dispatches:
+            dumps.pack(task.dumps, task.folder / f"{task.name}{dumps.SUFFIX}")
+            shutil.rmtree(task.dumps, ignore_errors=True)
+        task.preprocessed.unlink(missing_ok=True)
         return
     task.log.parent.mkdir(parents=True, exist_ok=True)
     task.log.write_text(words)
@@ -147,7 +188,7 @@ def _check(task: Task, code: int) -> None:
     if code == 0:
         how += " without writing the executable"
     raise CompileError(f"{task.label}: iree-compile {how}; {diagnose(words)}\n"
-                       f"  everything it said: {task.log}\n  reproduce: {shlex.join(task.command('/dev/null'))}")
+                       f"  everything it said: {task.log}\n  reproduce: {task.shell('/dev/null')}")
 
 
 def diagnose(words: str) -> str:

@@ -41,7 +41,8 @@ def _cpu(target: Target) -> list[str]:
 
 
 def _hip(target: Target) -> list[str]:
-    chosen = ["--iree-hal-target-device=hip", f"--iree-rocm-target={target.architecture}", _FENCES]
+    # A product's name brings its chip, which compile.target.set_chip makes that of the partition between two phases
+    chosen = ["--iree-hal-target-device=hip", f"--iree-rocm-target={target.chip.sku if target.chip else target.architecture}", _FENCES]
     if target.architecture == "gfx950":
         # IREE 3.13 crashes (exit 248, getXorShuffleParamsForTunedChipset) where its default is a 16x16x16 MFMA matmul
         chosen.append("--iree-llvmgpu-use-direct-load=false")

@@ -6,7 +6,29 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ireeperf.errors import ConfigError
+from ireeperf.errors import CompileError, ConfigError
+from runtime.partition import PRESETS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chip:
+    """What one device of a partitioned GPU has: its compute units, and as its budget its share of memory, bandwidth and peak rates.
+
+    Under NPS1 the memory itself is interleaved over the whole GPU; the share is what a device gets when all of them work.
+    """
+
+    sku: str  # what --iree-rocm-target is given: mi325x
+    compute_units: int
+    memory_bytes: int
+    bandwidth_tbps: float  # 10^12 bytes per second
+    tflops: dict[str, float]  # dense matrix peaks by element type: fp16, fp8, int8, fp32
+
+    @property
+    def attribute(self) -> str:
+        """The compiler's chip attribute with these figures."""
+        rates = ", ".join(f"{name} = {rate:.6e} : f32" for name, rate in sorted(self.tflops.items()))
+        return (f'chip = <wgp_count = {self.compute_units}, sku = "{self.sku}", memory_bandwidth_tbps = {self.bandwidth_tbps:.6e} : f32, '
+                f"perf_tflops = {{{rates}}}>")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +40,38 @@ class Target:
     architecture: str  # what the backend's own flag is given
     driver: str
     caveat: str = ""  # printed before compiling
+    chip: Chip | None = None  # None: the compiler is told the architecture only
+
+
+# The attribute as the compiler prints it; it holds no ">" before its end
+CHIP = re.compile(r"chip = <[^<>]*>")
+# Whole GPUs, dense, from AMD's public product pages (MI325X: 1,307.4 TFLOP/s FP16, 2,614.9 FP8 and INT8, 163.4 FP32, 6 TB/s; MI355X:
+# 2,500, 5,000, 5,000, 157.3, 8 TB/s). IREE 3.13's own table says the same but for MI325X's bandwidth, which it has as MI300X's 5.3.
+_GPUS = {
+    "mi325x": ("gfx942", 6.0, {"fp16": 1307.4, "fp8": 2614.9, "int8": 2614.9, "fp32": 163.4}),
+    "mi355x": ("gfx950", 8.0, {"fp16": 2500.0, "fp8": 5000.0, "int8": 5000.0, "fp32": 157.3}),
+}
+
+
+def _partition(name: str) -> Target:
+    """The target of a preset of runtime.partition: a GPU's figures divided by its devices."""
+    preset, sku = PRESETS[name], name.partition("-")[0]
+    architecture, bandwidth_tbps, tflops = _GPUS[sku]
+    share = 1 / preset.devices_per_gpu
+    chip = Chip(sku=sku, compute_units=preset.compute_units, memory_bytes=preset.memory_bytes, bandwidth_tbps=bandwidth_tbps * share,
+                tflops={kind: rate * share for kind, rate in tflops.items()})
+    return Target(name=name, backend="hip", architecture=architecture, driver="hip", chip=chip)
+
+
+def set_chip(text: str, chip: Chip) -> str:
+    """MLIR at the end of the preprocessing phase, with the chip of every target set; CompileError when it names none.
+
+    No flag of IREE 3.13 says which partition of a GPU a device is; the attribute is all that the compiler reads.
+    """
+    changed, count = CHIP.subn(chip.attribute, text)
+    if not count:
+        raise CompileError(f"the compiler's target states no chip for {chip.sku}; this iree-compile writes it differently from 3.13")
+    return changed
 
 
 # CUDA in IREE 3.13: half-float 1x1 convolutions and attention are wrong on tensor cores (relative error 0.67 and up to 0.48
@@ -30,9 +84,8 @@ TARGETS = {
         Target(name="cpu-avx512", backend="cpu", architecture="x86-64-v4", driver="local-task"),
         Target(name="gfx942", backend="hip", architecture="gfx942", driver="hip"),
         Target(name="gfx950", backend="hip", architecture="gfx950", driver="hip"),
-        # a partition of a product: the same executables, and a run refuses a machine in another mode (runtime/topology.py)
-        *(Target(name=f"{product}-{mode}", backend="hip", architecture=architecture, driver="hip")
-          for product, architecture in (("mi325x", "gfx942"), ("mi355x", "gfx950")) for mode in ("cpx", "spx")),
+        # a partition of a product: the compiler is told it, and a run refuses a machine in another mode (runtime/topology.py)
+        *(_partition(name) for name in PRESETS),
         Target(name="sm_80", backend="cuda", architecture="sm_80", driver="cuda", caveat=_CUDA_CAVEAT),
         Target(name="sm_89", backend="cuda", architecture="sm_89", driver="cuda", caveat=_CUDA_CAVEAT),
     )

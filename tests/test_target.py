@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from compile.flags import flags
-from compile.target import TARGETS, choose, find, spec_target
-from ireeperf.errors import ConfigError
+from compile.target import TARGETS, choose, find, set_chip, spec_target
+from ireeperf.errors import CompileError, ConfigError
 from runtime.partition import PRESETS
 
 
@@ -27,7 +27,27 @@ def test_an_unknown_target_is_refused_with_the_list() -> None:
 def test_every_partition_preset_is_a_target_of_its_architecture() -> None:
     assert set(PRESETS) <= set(TARGETS)
     for name, gfx in (("mi325x-cpx", "gfx942"), ("mi325x-spx", "gfx942"), ("mi355x-cpx", "gfx950"), ("mi355x-spx", "gfx950")):
-        assert (find(name).architecture, find(name).driver) == (gfx, "hip") and flags(find(name), None) == flags(find(gfx), None)
+        assert (find(name).architecture, find(name).driver) == (gfx, "hip")
+        assert [f"--iree-rocm-target={name[:6]}" if flag == f"--iree-rocm-target={gfx}" else flag for flag in flags(find(gfx), None)] == flags(
+            find(name), None)
+
+
+def test_a_partition_has_its_share_of_the_gpu() -> None:
+    cpx, spx = find("mi325x-cpx").chip, find("mi325x-spx").chip
+    assert cpx is not None and spx is not None and find("gfx942").chip is None
+    assert (cpx.compute_units, spx.compute_units, cpx.memory_bytes) == (38, 304, 32 * 10**9)
+    assert cpx.bandwidth_tbps * 8 == spx.bandwidth_tbps and cpx.tflops["fp16"] * 8 == pytest.approx(spx.tflops["fp16"])
+    assert find("mi355x-cpx").chip.compute_units == 32  # type: ignore[union-attr]
+
+
+def test_the_chip_is_set_in_the_text_and_a_text_without_one_is_refused() -> None:
+    chip = find("mi325x-cpx").chip
+    assert chip is not None
+    text = 'target<arch = "gfx942", chip = <wgp_count = 304, sku = "mi325x", perf_tflops = {fp16 = 1.0 : f32}>>, ukernels = "none"'
+    assert set_chip(text, chip) == f'target<arch = "gfx942", {chip.attribute}>, ukernels = "none"'
+    assert "wgp_count = 38" in chip.attribute
+    with pytest.raises(CompileError, match="states no chip for mi325x"):
+        set_chip('target<arch = "gfx942">', chip)
 
 
 def test_a_spec_of_the_architecture_fits_every_partition_of_it(tmp_path: Path) -> None:
@@ -89,7 +109,7 @@ def test_every_target_has_its_backend_and_architecture_in_the_flags(name: str) -
     target = TARGETS[name]
     text = " ".join(flags(target, None))
     assert {"cpu": "llvm-cpu", "hip": "device=hip", "cuda": "device=cuda"}[target.backend] in text
-    assert f"={target.architecture}" in text
+    assert f"={target.chip.sku if target.chip else target.architecture}" in text
     assert ("--iree-llvmgpu-use-direct-load=false" in text) == (target.architecture == "gfx950")
 
 
