@@ -33,10 +33,11 @@ def cells(one: DispatchMatch, share: float, runs: int) -> list[str]:
 def differing(report: MatchReport, other: MatchReport) -> list[tuple[str, DispatchMatch]]:
     """Dispatches of `report` that `other` has with another configuration or does not have, most FLOPs first, in words.
 
-    Dispatches are the same when their source is; fused differently, they are not."""
-    theirs = {one.source_sha256: one for one in other.dispatches}
+    Dispatches are the same when their source is; fused differently, they are not. Executables that only one of the builds has
+    are left out."""
+    theirs, shared = {one.source_sha256: one for one in other.dispatches}, {one.executable for one in other.dispatches}
     found = []
-    for one in sorted(report.dispatches, key=lambda row: -row.flops * row.calls):
+    for one in sorted((row for row in report.dispatches if row.executable in shared), key=lambda row: -row.flops * row.calls):
         twin = theirs.get(one.source_sha256)
         if twin is None:
             found.append((f"{one.name}: not in the other build", one))

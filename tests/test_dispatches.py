@@ -13,6 +13,7 @@ from compile import dispatches, match_report, match_summary, reporting
 from compile.manifest import NAME, Executable, Manifest
 from ireeperf import document
 from ireeperf.errors import CompileError
+from scripts import dispatch_tables
 from tests.test_contracts import BUILD
 from tests.test_dispatch_ir import matmul
 from tests.test_record_check import record
@@ -85,3 +86,9 @@ def test_the_command_shows_and_compares(tmp_path, monkeypatch, capsys):
     assert last["differ"] == 1 and last["dispatches"] == 2
     assert "workgroups 1 fill 0.03" in shown and "workgroups 2 fill 0.05" in shown and "kernels that spill: 2" in shown
     assert "contraction_m4_n16_k8_f16xf16xf32" in page.read_text() and "http" not in page.read_text()
+
+
+def test_tables_hold_what_the_report_says(tmp_path):
+    build(tmp_path / "b")
+    name, text = dispatch_tables.markdown(tmp_path / "b")
+    assert name == "m-mi325x-cpx.md" and "| contraction | 1 | 21 | 0.00 |" in text and "| unet.vmfb | 2 | - | 1 |" in text

@@ -1,0 +1,101 @@
+"""Tables of docs/dispatches, one file per config and target: python -m scripts.dispatch_tables MANIFEST...
+
+Nothing is timed: everything is read off what the compiler left beside the executables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from compile import dispatches, dumps, match_summary
+from compile.dispatch_table import COLUMNS, cells, order
+from compile.manifest import Manifest
+from compile.match_report import DispatchMatch
+from ireeperf import document
+from ireeperf.errors import exit_code
+
+ROOT = Path(__file__).resolve().parents[1]
+_TOP = 25
+_KINDS = ("attention", "convolution", "contraction", "reduction", "elementwise", "copy", "other")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableSettings:
+    """The command line."""
+
+    manifests: list[Path]
+    output: Path
+
+
+def parse(argv: Sequence[str] | None = None) -> TableSettings:
+    parser = argparse.ArgumentParser(prog="scripts.dispatch_tables", allow_abbrev=False, description=__doc__.splitlines()[0])
+    parser.add_argument("manifests", type=Path, nargs="+", metavar="MANIFEST", help="builds of compile/precompile.py")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "dispatches", help="folder (default docs/dispatches)")
+    return TableSettings(**vars(parser.parse_args(argv)))
+
+
+def markdown(path: Path) -> tuple[str, str]:
+    """File name and text for one build."""
+    build, report = dispatches.load(path)
+    folder = path if path.is_dir() else path.parent
+    batch_size = max((one.batch_size for one in build.executables if one.module != "vae"), default=1)
+    summary = match_summary.summarize(report, build, batch_size)
+    ordered = order(report, match_summary.times(report, build, batch_size))
+    config = Path(build.model_json).stem
+    text = [f"# Dispatches of {config} on {report.target}", "",
+            f"Compiler {build.compiler_version}, {build.created_utc[:10]}. Written by `scripts/dispatch_tables.py`; nothing here was timed.", "",
+            *(f"- {line.replace(chr(10) + '    ', chr(10) + '  - ')}" for line in dispatches.lines(summary)), "",
+            "## By kind", "", *by_kind(ordered), "", "## Executables", "", *by_executable(build, folder), "",
+            f"## The {_TOP} that hold most of the roofline sum", "", *rows(COLUMNS, [cells(*row) for row in ordered[:_TOP]])]
+    return f"{config}-{report.target}.md", "\n".join(text) + "\n"
+
+
+def by_kind(ordered: Sequence[tuple[DispatchMatch, float, int]]) -> list[str]:
+    """Dispatches, launches, FLOPs and share of the roofline sum by kind."""
+    table = []
+    for kind in _KINDS:
+        found = [row for row in ordered if row[0].kind == kind]
+        if found:
+            table.append([kind, str(len(found)), str(sum(runs for _, _, runs in found)), f"{sum(one.flops * runs for one, _, runs in found) / 1e12:.2f}",
+                          f"{100 * sum(share for _, share, _ in found):.1f}"])
+    return rows(("kind", "dispatches", "launches", "TFLOP", "roofline %"), table)
+
+
+def by_executable(build: Manifest, folder: Path) -> list[str]:
+    """Memory and compile time of each executable."""
+    table = []
+    for one in build.executables:
+        transient = "-"
+        if one.dispatches is not None:
+            with zipfile.ZipFile(folder / one.dispatches) as archive:
+                if dumps.STATISTICS in archive.namelist():
+                    found = json.loads(archive.read(dumps.STATISTICS))["stream-aggregate"]["execution"]
+                    transient = f"{found['transient-memory-size'] / 2**20:.0f}"
+        table.append([one.path, str(one.batch_size), transient, f"{one.seconds:.0f}" if one.seconds else "cached"])
+    return rows(("executable", "batch size", "transient MiB", "compile s"), table)
+
+
+def rows(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table."""
+    return [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {' | '.join(row)} |" for row in body)]
+
+
+def main() -> int:
+    settings = parse()
+    print(f"dispatch tables of {', '.join(map(str, settings.manifests))} to {settings.output}", flush=True)
+    written = []
+    for path in settings.manifests:
+        name, text = markdown(path)
+        document.write_text(settings.output / name, text)
+        written.append(name)
+    print(json.dumps({"written": written}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(exit_code(main))
