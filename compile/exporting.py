@@ -27,14 +27,14 @@ class Exported:
     archive: Path | None
 
 
-def export_all(config: ModelConfig, model_json: Path, checkpoint: str, cache: Cache) -> list[Exported]:
-    """Every module of `config`, exported now or taken from the cache."""
-    keys = {module: export_key(config, module, checkpoint, cache.digest) for module in MODULES}
+def export_all(config: ModelConfig, model_json: Path, checkpoint: str, cache: Cache, architecture: str = "host") -> list[Exported]:
+    """Every module of `config`, exported now or taken from the cache. `architecture` says which FP8 a quantized UNet gets."""
+    keys = {module: export_key(config, module, checkpoint, cache.digest, architecture) for module in MODULES}
     folders = {module: cache.entry("export", keys[module]) for module in MODULES}
     missing = [module for module in MODULES if folders[module] is None]
     if missing:
         with cache.scratch() as scratch:
-            run_exporter(model_json, checkpoint, scratch, missing)
+            run_exporter(model_json, checkpoint, scratch, missing, architecture)
             for module in missing:
                 folders[module] = cache.add("export", keys[module], _part(scratch, module), module=module)
     found = []
@@ -58,11 +58,11 @@ def _part(scratch: Path, module: str) -> Path:
     return part
 
 
-def run_exporter(model_json: Path, checkpoint: str, output: Path, modules: list[str]) -> None:
+def run_exporter(model_json: Path, checkpoint: str, output: Path, modules: list[str], architecture: str) -> None:
     """Run the exporter, its lines passed through."""
     place = checkpoint if checkpoint == NO_CHECKPOINT else str(Path(checkpoint).resolve())
     command = [sys.executable, "-m", "export.sdxl", "--model-json", str(model_json.resolve()), "--checkpoint", place,
-               "--output", str(output)]
+               "--output", str(output), "--architecture", architecture]
     for module in modules:
         command += ["--module", module]
     process = None

@@ -10,16 +10,36 @@ from typing import Any
 import torch
 from torch import nn
 
-from export.checkpoint_files import COMPONENTS, NO_CHECKPOINT, config_file, dtype_of, folder_of, weight_files
+from export import quantization, quantized_unet
+from export.checkpoint_files import (
+    COMPONENTS,
+    NO_CHECKPOINT,
+    config_file,
+    dtype_of,
+    folder_of,
+    quantization_folder,
+    weight_files,
+)
 from export.model_config import ModelConfig
-from export.sdxl_modules import Decoder, ScheduledUnet, TextEncoders, use_explicit_attention, use_float32_norms
+from export.precision import Fp8Format
+from export.sdxl_modules import (
+    Decoder,
+    ScheduledUnet,
+    TextEncoders,
+    scale_convolutions,
+    use_explicit_attention,
+    use_float32_norms,
+)
 from ireeperf.errors import ExportError
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
 
-def load(config: ModelConfig, module: str, checkpoint: str) -> nn.Module:
-    """The torch module behind `module` ("clip", "scheduled_unet", "vae"), in evaluation mode, norms in float32."""
+def load(config: ModelConfig, module: str, checkpoint: str, fp8: Fp8Format = "fnuz") -> nn.Module:
+    """The torch module behind `module` ("clip", "scheduled_unet", "vae"), in evaluation mode, norms in float32.
+
+    fp8: which one a quantized UNet computes in.
+    """
     folder = folder_of(config, checkpoint)
     bare = checkpoint == NO_CHECKPOINT
     parts = {name: _component(folder, name, dtype_of(config, name), bare) for name in COMPONENTS[module]}
@@ -31,15 +51,35 @@ def load(config: ModelConfig, module: str, checkpoint: str) -> nn.Module:
         _require_channels(config, parts["unet"].config.in_channels, "unet's in_channels")
         if config.attention == "explicit":
             use_explicit_attention(parts["unet"])
+        if config.quantization is not None:
+            ranges = quantization_folder(config, checkpoint)
+            found, tensors = (None, {}) if ranges is None else quantized_unet.load(ranges)
+            quantized_unet.quantize(parts["unet"], config, fp8, found, tensors)
         built = ScheduledUnet(parts["unet"], parts["scheduler"], config.num_inference_steps, config.image_shape[:2], unet_dtype)
     else:
         _require_channels(config, parts["vae"].config.latent_channels, "vae's latent_channels")
         factor = 2 ** (len(parts["vae"].config.block_out_channels) - 1)
         if factor != 8:
             raise ExportError(f"the VAE scales by {factor}, SDXL's by 8: dims {config.dims[0]} would not fit its latents")
+        if config.quantization is not None and config.vae_dtype == "float16" and parts["vae"].config.force_upcast:
+            _make_float16(parts["vae"], quantization_folder(config, checkpoint))
         built = Decoder(parts["vae"], DTYPES[config.vae_dtype])
     use_float32_norms(built)
     return built.eval().requires_grad_(False)
+
+
+def _make_float16(vae: Any, ranges: Path | None) -> None:
+    """A VAE that float16 holds, as AMD shipped it: theirs where it is there, else ours scaled as they scale it."""
+    if ranges is not None and quantization.VAE_TENSORS in {file.name for file in quantization.files(ranges)}:
+        from safetensors.torch import load_file
+
+        try:
+            vae.load_state_dict(load_file(ranges / quantization.VAE_TENSORS))
+        except RuntimeError as error:
+            raise ExportError(f"{ranges / quantization.VAE_TENSORS} does not fit the VAE: {_first_line(error)}") from error
+    else:
+        scale_convolutions(vae)
+    vae.register_to_config(force_upcast=False)
 
 
 def _require_channels(config: ModelConfig, found: int, what: str) -> None:

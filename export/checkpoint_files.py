@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from export import quantization
 from export.model_config import ModelConfig
 from ireeperf.errors import MissingFileError
 
@@ -70,4 +71,14 @@ def module_files(config: ModelConfig, module: str, checkpoint: str) -> list[Path
         files.append(config_file(folder, component))
         if checkpoint != NO_CHECKPOINT and component in WEIGHTS:
             files += weight_files(folder, component, dtype_of(config, component))[1]
+    if (found := quantization_folder(config, checkpoint)) is not None:
+        files += [file for file in quantization.files(found) if (file.name == quantization.VAE_TENSORS) == (module == "vae")
+                  and module != "clip"]
     return files
+
+
+def quantization_folder(config: ModelConfig, checkpoint: str) -> Path | None:
+    """Where the ranges of a quantized UNet are, None without a checkpoint or a quantization; MissingFileError."""
+    if config.quantization is None or checkpoint == NO_CHECKPOINT:
+        return None
+    return quantization.find(config.quantization, Path(checkpoint))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -10,6 +10,7 @@ from ireeperf import document
 from ireeperf.errors import ConfigError
 
 Dtype = Literal["float16", "float32"]
+Precision = Literal["int8", "fp8", "fp16"]  # of one layer; fp16 is what the layer is without quantization, unet_dtype
 MODULES = ("clip", "scheduled_unet", "vae")
 # MLPerf Inference rules, text_to_image: the same negative prompt for every sample
 NEGATIVE_PROMPT = "normal quality, low quality, worst quality, low res, blurry, nsfw, nude"
@@ -28,11 +29,15 @@ class ModelConfig:
     unet_dtype: Dtype
     use_scheduled_unet: bool
     dims: tuple[tuple[int, int], ...]  # (width, height) of the image in pixels
-    unet_quant_dtype: Literal["fp8", "fp8_ocp", "amd"] | None = None  # None: no quantization
+    # AMD's: int8 linear layers and convolutions in all three; the word is of the attention: float16, float8_e4m3fnuz, float8_e4m3fn
+    unet_quant_dtype: Literal["i8", "fp8", "fp8_ocp"] | None = None  # None: nothing is quantized
+    use_fp8_punet: bool | None = None  # the same in AMD's files of round v5.1: true is fp8, false is i8
     # ours
     model: str = "sdxl-base-1.0"  # folder below export/architectures with the diffusers configs, used by --checkpoint none
     clip_dtype: Dtype = "float16"
     vae_dtype: Dtype = "float16"
+    unet_precision: Literal["fp16", "amd", "fp8"] | None = None  # amd: as AMD shipped; fp8: linear layers, convolutions and attention
+    layer_precisions: dict[str, Precision] = field(default_factory=dict)  # UNet module name pattern -> precision; the last that fits
     attention: Literal["fused", "explicit"] = "fused"  # of the UNet; explicit (matmul, softmax, matmul) is faster on CPUs
     num_inference_steps: int = 20
     guidance_scale: float = 8.0
@@ -60,8 +65,23 @@ class ModelConfig:
             raise ConfigError(f"dims is {self.dims}; one (width, height), each a multiple of 8 pixels")
         if not self.use_scheduled_unet:
             raise ConfigError("use_scheduled_unet is false; only the UNet with its scheduler step folded in is exported")
+        said = {name: value for name, value in (("unet_quant_dtype", self.unet_quant_dtype), ("use_fp8_punet", self.use_fp8_punet),
+                                                ("unet_precision", self.unet_precision)) if value is not None}
+        if len(said) > 1:
+            raise ConfigError(f"{' and '.join(said)} both say how the UNet is quantized ({said}); keep one")
+        if self.layer_precisions and self.quantization is None:
+            raise ConfigError("layer_precisions is given and nothing is quantized; set unet_precision to amd or fp8")
         if self.num_inference_steps < 1:
             raise ConfigError(f"num_inference_steps is {self.num_inference_steps}; at least 1")
+
+    @property
+    def quantization(self) -> Literal["i8", "amd", "fp8"] | None:
+        """How the UNet is quantized: i8 (int8 layers, float16 attention), amd (int8 layers, FP8 attention), fp8, or None."""
+        if self.unet_precision is not None:
+            return None if self.unet_precision == "fp16" else self.unet_precision
+        if self.unet_quant_dtype == "i8" or self.use_fp8_punet is False:
+            return "i8"
+        return "amd" if self.unet_quant_dtype or self.use_fp8_punet else None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

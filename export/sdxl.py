@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export import model_config, torch_setup
+from export import model_config, precision, torch_setup
 from export.checkpoint_files import NO_CHECKPOINT, module_files
 from export.model_config import MODULES, ModelConfig
 from ireeperf.errors import ConfigError, ExportError, exit_code
@@ -33,6 +33,7 @@ class ExportSettings:
     checkpoint: str
     output: Path
     module: tuple[str, ...]
+    architecture: str
 
 
 def parse(argv: Sequence[str] | None = None) -> ExportSettings:
@@ -41,15 +42,10 @@ def parse(argv: Sequence[str] | None = None) -> ExportSettings:
     parser.add_argument("--checkpoint", required=True, help="folder in diffusers layout, or none: the graph without weights")
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
     parser.add_argument("--module", action="append", choices=MODULES, help="only this module (repeatable; default all)")
+    parser.add_argument("--architecture", default="host", help="gfx942, gfx950, ...: says which FP8 a quantized UNet computes in "
+                        "(default %(default)s: what the model JSON says)")
     arguments = vars(parser.parse_args(argv))
     return ExportSettings(**arguments | {"module": tuple(arguments["module"] or MODULES)})
-
-
-def refuse_quantized(config: ModelConfig) -> None:
-    """ConfigError for a quantized UNet, which no release exports yet."""
-    if config.unet_quant_dtype is not None:
-        raise ConfigError(f"unet_quant_dtype is {config.unet_quant_dtype!r}, and quantized export does not exist yet; "
-                          "use export/configs/sdxl_fp16_bs*.json")
 
 
 def example_arguments(config: ModelConfig, module: str, batch_size: int) -> dict[str, tuple[torch.Tensor, ...]]:
@@ -75,13 +71,13 @@ def forward_arguments(config: ModelConfig, module: Any, batch_size: int) -> tupl
             torch.zeros(1, dtype=torch.int64))
 
 
-def export_module(config: ModelConfig, module: str, checkpoint: str, output: Path) -> list[Path]:
+def export_module(config: ModelConfig, module: str, checkpoint: str, output: Path, architecture: str = "host") -> list[Path]:
     """Write the MLIR of `module` at each of its batch sizes, and its archive; the files written."""
     from iree.turbine import aot
 
     from export import checkpoint as checkpoints  # torch
 
-    built = checkpoints.load(config, module, checkpoint)
+    built = checkpoints.load(config, module, checkpoint, precision.fp8_format(config, architecture))
     aot.externalize_module_parameters(built, external_scope="model")
     written = []
     for size in config.batch_sizes[module]:
@@ -106,6 +102,9 @@ def write_mlir(built: torch.nn.Module, arguments: dict[str, tuple[torch.Tensor, 
     import torch
     from iree.turbine import aot
 
+    from export import quantized_mlir
+    from export.quantized_layers import QuantizedLayer
+
     programs = aot.FxProgramsBuilder(built)
     for function, example in arguments.items():
         method = getattr(type(built), function)
@@ -120,13 +119,14 @@ def write_mlir(built: torch.nn.Module, arguments: dict[str, tuple[torch.Tensor, 
             raise ExportError(f"{function} of {name} cannot be traced: {type(error).__name__}: {str(error)[:300]}") from error
     partial = path.with_name(f".{path.stem}.partial.mlir")
     aot.export(programs, module_name=name).save_mlir(partial)
+    if any(isinstance(child, QuantizedLayer) or hasattr(child, "scales") for child in built.modules()):
+        partial.write_text(quantized_mlir.lower(partial.read_text()))
     partial.replace(path)
 
 
 def main() -> int:
     settings = parse()
     config = model_config.read(settings.model_json)
-    refuse_quantized(config)
     for module in settings.module:
         module_files(config, module, settings.checkpoint)  # what is absent is said before torch is even imported
     print(f"export {settings.model_json} checkpoint {settings.checkpoint} modules {' '.join(settings.module)} "
@@ -140,7 +140,7 @@ def main() -> int:
     for module in settings.module:
         started = time.monotonic()
         try:
-            files += export_module(config, module, settings.checkpoint, settings.output)
+            files += export_module(config, module, settings.checkpoint, settings.output, settings.architecture)
         except OSError as error:
             raise ExportError(f"cannot write to {settings.output}: {error.strerror or error}; free the disk or choose another "
                               "--output") from error

@@ -113,6 +113,26 @@ class ScheduledUnet(nn.Module):
         return latents + (negative + guidance_scale * (positive - negative)) * (next_sigma - sigma)
 
 
+# SHARK-MLPERF v5.1, quant_sdxl.py (VAE_FIX_SCALE and its list): what writes into the decoder's last, widest residual stream
+SCALED_BY = 128
+SCALED_CONVOLUTIONS = ("decoder.up_blocks.2.upsamplers.0.conv", *(f"decoder.up_blocks.3.resnets.{i}.conv2" for i in range(3)))
+
+
+@torch.no_grad()
+def scale_convolutions(vae: nn.Module) -> None:
+    """Divide the decoder's last residual stream by 128, so that float16 holds it; the norm that reads it takes the factor out.
+
+    What AMD's script leaves as it is, we scale too: the bias of the shortcut that copies the stream.
+    """
+    for name in SCALED_CONVOLUTIONS:
+        layer = vae.get_submodule(name)
+        layer.weight /= SCALED_BY
+        layer.bias /= SCALED_BY
+    shortcut = vae.get_submodule("decoder.up_blocks.3.resnets.0").conv_shortcut
+    if shortcut is not None:
+        shortcut.bias /= SCALED_BY
+
+
 class Decoder(nn.Module):
     """The VAE's decoder, to ready pixels."""
 

@@ -25,12 +25,12 @@ def measurement(manifest: Manifest, said: Mapping[str, str]) -> dict[str, str]:
         "retraining": "no",
         "starting_weights_filename": Path(manifest.checkpoint).name,
     }
-    if model.unet_quant_dtype is None:
+    if model.quantization is None:
         found |= {"weight_data_types": ", ".join(types),
                   "weight_transformations": "rounding to float16" if "float16" in types else "none"}
     values = found | dict(said)
     if absent := [key for key in MEASUREMENT_KEYS if not values.get(key)]:
-        raise ConfigError(f"the build's UNet is quantized ({model.unet_quant_dtype}), and its manifest does not say how: "
+        raise ConfigError(f"the build's UNet is quantized ({model.quantization}), and its manifest does not say how: "
                           "give "
                           f"--measurement {absent[0]}=... (AMD's v5.1: 'fp8, fp16, int8')")
     return {key: values[key] for key in MEASUREMENT_KEYS}
@@ -64,8 +64,8 @@ def command_line(run: Run) -> str:
 def calibration(manifest: Manifest) -> str:
     """documentation/calibration.md of a build that is not quantized; for another the user says how it was (--calibration)."""
     model = manifest.model
-    if model.unet_quant_dtype is not None:
-        raise ConfigError(f"the build's UNet is quantized ({model.unet_quant_dtype}); say how it was calibrated with "
+    if model.quantization is not None:
+        raise ConfigError(f"the build's UNet is quantized ({model.quantization}); say how it was calibrated with "
                           "--calibration FILE.md")
     return ("# Calibration\n\nNothing is quantized: weights and activations are floating point "
             f"(UNet {model.unet_dtype}, CLIP {model.clip_dtype}, VAE {model.vae_dtype}).\nNo calibration data was used.\n")

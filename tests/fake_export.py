@@ -27,7 +27,7 @@ class Exporter:
         self.asked: list[list[str]] = []
         self.operation = "arith.addf %x, %x"
 
-    def __call__(self, model_json: Path, checkpoint: str, output: Path, modules: list[str]) -> None:
+    def __call__(self, model_json: Path, checkpoint: str, output: Path, modules: list[str], architecture: str) -> None:
         self.asked.append(modules)
         config = document.read(ModelConfig, model_json)
         for module in modules:

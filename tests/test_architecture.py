@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 CONTRACTS = {
     "export.model_config", "compile.manifest", "compile.match_report", "specs.record", "specs.match", "runtime.partition",
-    "runtime.service_times", "harness.run_result", "export.checkpoint_files", "export.export_key", "ireeperf.samples",
-    "ireeperf.bounds", "ireeperf.document", "ireeperf.errors",
+    "runtime.service_times", "harness.run_result", "export.checkpoint_files", "export.export_key", "export.precision",
+    "export.quantization", "ireeperf.samples", "ireeperf.bounds", "ireeperf.document", "ireeperf.errors",
 }
 # the column "may import from other folders"; an entry with a dot is one module
 MAY_IMPORT = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -83,9 +84,8 @@ def test_an_unknown_entry_point_is_refused(checkpoint: Path, tmp_path: Path) -> 
 def test_a_float16_vae_that_overflows_is_refused(tmp_path: Path) -> None:
     config = document.read(ModelConfig, ROOT / "export/configs/sdxl_fp16_bs2.json")
     assert config.vae_dtype == "float32"
-    amd = document.read(ModelConfig, ROOT / "export/configs/sdxl_config_fp8_sched_unet_bs2.json")
     with pytest.raises(ExportError, match="force_upcast: its activations overflow in float16"):
-        export(amd, "none", tmp_path / "export", ("vae",))
+        export(dataclasses.replace(config, vae_dtype="float16"), "none", tmp_path / "export", ("vae",))
 
 
 @pytest.mark.parametrize("absent", ["unet/config.json", "unet/diffusion_pytorch_model.safetensors", "text_encoder_2/model.safetensors",
@@ -112,7 +112,6 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(("model_json", "checkpoint_argument", "text"), [
-    ("sdxl_config_fp8_sched_unet_bs32.json", "none", "unet_quant_dtype is 'fp8', and quantized export does not exist yet"),
     ("sdxl_nano_bs2.json", "absent-folder", "checkpoint folder absent-folder does not exist"),
     ("absent.json", "none", "cannot read"),
 ])
@@ -135,8 +134,10 @@ def test_every_config_reads_and_says_what_its_name_says(path: Path) -> None:
     if "nano" in path.stem:
         assert (config.loadgen_model, config.dims) == ("sdxl-nano", ((128, 128),))
         assert {config.unet_dtype, config.clip_dtype, config.vae_dtype} == {"float32" if "fp32" in path.stem else "float16"}
-    if "fp8" in path.stem:
+    if "fp8_sched_unet" in path.stem:
         assert set(json.loads(path.read_text())) == AMD_KEYS and config.unet_quant_dtype == "fp8"
+    named = {"fp8_sched_unet": "amd", "_amd_": "amd", "_fp8_": "fp8"}
+    assert config.quantization == next((precision for part, precision in named.items() if part in path.stem), None)
 
 
 def test_the_nano_architecture_is_the_one_that_is_trained() -> None:

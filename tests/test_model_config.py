@@ -37,6 +37,17 @@ def test_amd_keys_are_read_unchanged():
     assert 32 in config.sample_batch_sizes
 
 
+@pytest.mark.parametrize(("changes", "quantization"), [
+    ({}, None), ({"unet_quant_dtype": "i8"}, "i8"), ({"unet_quant_dtype": "fp8"}, "amd"), ({"unet_quant_dtype": "fp8_ocp"}, "amd"),
+    ({"use_fp8_punet": True}, "amd"), ({"use_fp8_punet": False}, "i8"), ({"unet_precision": "fp16"}, None),
+    ({"unet_precision": "amd"}, "amd"), ({"unet_precision": "fp8"}, "fp8")])
+def test_the_keys_of_amd_keep_their_meaning(tmp_path, changes, quantization):
+    """shark-ai's config_struct.py: i8, fp8 and fp8_ocp are int8 models whose attention alone differs; v5.1's files have use_fp8_punet."""
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(values(**changes)))
+    assert model_config.read(path).quantization == quantization
+
+
 def test_the_negative_prompt_is_mlperf():
     assert model_config.read(AMD).negative_prompt == "normal quality, low quality, worst quality, low res, blurry, nsfw, nude"
 
@@ -49,6 +60,9 @@ def test_the_negative_prompt_is_mlperf():
     ({"num_inference_steps": 0}, "num_inference_steps is 0; at least 1"),
     ({"unet_dtype": "bfloat16"}, "unet_dtype is 'bfloat16'"),
     ({"unet_quant_dtype": "int4"}, "unet_quant_dtype is 'int4'"),
+    ({"unet_quant_dtype": "fp8", "unet_precision": "fp8"}, "unet_quant_dtype and unet_precision both say how the UNet is quantized"),
+    ({"layer_precisions": {"*": "fp16"}}, "layer_precisions is given and nothing is quantized"),
+    ({"unet_precision": "amd", "layer_precisions": {"*": "int4"}}, "layer_precisions.* is 'int4'"),
     ({"batch_sizes": {"clip": [2], "scheduled_unet": [2]}}, "batch_sizes lacks 'vae'"),
     ({"batch_sizes": {"clip": [2], "scheduled_unet": [2], "vae": []}}, "at least one size"),
     ({"batch_sizes": {"clip": [1], "scheduled_unet": [2], "vae": [1]}}, r"batch_sizes.clip lacks \[2\]"),
