@@ -211,7 +211,7 @@ def build(settings: CompileSettings) -> tuple[Path, str, dict[str, Any]]:
     if chosen.caveat and "float16" in (config.unet_dtype, config.clip_dtype, config.vae_dtype):
         print(f"caveat: {chosen.caveat}", flush=True)
     started = time.monotonic()
-    exported = exporting.export_all(config, settings.model_json, checkpoint, cache)
+    exported = exporting.export_all(config, settings.model_json, checkpoint, cache, chosen.architecture)
     after_export = time.monotonic()
     units = units_of(config, exported, chosen, spec, cache)
     seconds = compile_units(config, units, cache, jobs)
