@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from compile import manifest, match_report
+from compile import manifest, match_report, memory_plan
 from compile.manifest import Executable, Manifest, ParameterArchive, Spec
 from compile.match_report import DispatchMatch, MatchReport, StaticFigures
+from compile.memory_plan import MemoryPlan, Resident
 from export import model_config
 from harness import run_result
 from harness.run_result import BatchEvent, Interpreter, Plan, RunResult, Timeline, Timing
@@ -39,6 +40,8 @@ STATIC = StaticFigures(matrix_instructions=64, vgprs=118, agprs=0, vgpr_spills=0
 DISPATCH = DispatchMatch(executable="c.vmfb", dispatch="d", kind="contraction", name=MATMUL.name, shape=(1, 2, 3), types=("f16", "f16", "f32"),
                          flops=12, bytes=40, calls=1, record=None, evidence=None, configuration="", static=STATIC, roofline_us=0.1,
                          source_sha256="3" * 64)
+MEMORY = MemoryPlan(manifest_key="01", target="mi325x-cpx", partition_bytes=9, processes_per_partition=1,
+                    executables=(Resident(module="clip", batch_size=2, weight_bytes=3, transient_bytes=1),))
 RESULT = RunResult(
     run="20261123T000000Z-offline-performance-01234567", scenario="Offline", mode="performance", status="valid", cause=None,
     started_utc="2026-11-23T00:00:00+00:00", model="sdxl-nano", manifest="build/x", manifest_key="0123", sample_set="s.npz",
@@ -67,6 +70,7 @@ CONTRACTS = {
     "Manifest": Contract(BUILD, manifest.read, manifest.NAME),
     "MatchReport": Contract(MatchReport(manifest_key="01", target="mi325x-cpx", dispatches=(DISPATCH,)),
                             match_report.read, match_report.NAME),
+    "MemoryPlan": Contract(MEMORY, memory_plan.read, memory_plan.NAME, by_folder=True),
     "TuningRecord": Contract(RECORD, record.read, f"{RECORD.name}.json"),
     "Partition": Contract(partition.PRESETS["mi325x-cpx"], partition.read),
     "ServiceTimes": Contract(ServiceTimes(device="null", evidence="assumed", source="a test", seconds={"1": 0.5}), service_times.read),
