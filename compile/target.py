@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ireeperf.errors import CompileError, ConfigError
@@ -21,7 +21,7 @@ class Chip:
     compute_units: int
     memory_bytes: int
     bandwidth_tbps: float  # 10^12 bytes per second
-    tflops: dict[str, float]  # dense matrix peaks by element type: fp16, fp8, int8, fp32
+    tflops: dict[str, float] = field(hash=False)  # dense matrix peaks by element type: fp16, fp8, int8, fp32
 
     @property
     def attribute(self) -> str:

@@ -53,7 +53,7 @@ class Match:
     def name(self) -> str:
         """Kind, sizes by role and types: contraction_m2048_n10240_k1280_f16xf16xf32. Letters follow ROLES."""
         short = {"batch": "b", "image": "i", "output_channel": "f", "filter": "r", "input_channel": "c", "depth": "g",
-                 "parallel": "p", "reduced": "r"}
+                 "parallel": "p", "reduced": "r", "k1": "qk", "k2": "kv"}
         sizes = ["".join((short.get(role, role), "x".join("any" if self.dims[i] < 0 else str(self.dims[i]) for i in indices)))
                  for role, indices in self.roles.items() if indices]
         return "_".join([self.kind, *sizes, "x".join(self.types[:3] if self.kind != "attention" else self.types[:1])])

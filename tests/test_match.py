@@ -36,7 +36,7 @@ def test_attention() -> None:
                   maps=tuple(over + results for results in ("(d0, d1, d2, d4)", "(d0, d1, d5, d4)", "(d0, d1, d5, d3)", "()",
                                                             "(d0, d1, d2, d3)", "(d0, d1, d2)", "(d0, d1, d2)")))
     assert found.roles == {"batch": (0, 1), "m": (2,), "n": (3,), "k1": (4,), "k2": (5,)}
-    assert found.name == "attention_b2x10_m4096_n64_k164_k24096_f16"
+    assert found.name == "attention_b2x10_m4096_n64_qk64_kv4096_f16"
 
 
 def test_a_reduction() -> None:
