@@ -36,7 +36,7 @@ MAY_LOAD = {
     "ireeperf": set(),
     "export": {"torch", "transformers", "diffusers", "iree.turbine", "iree.compiler", "safetensors", "torchvision"},
     "specs": set(),
-    "compile": {"iree.compiler"},  # to read MLIR, within functions; iree-compile is run as a program
+    "compile": {"iree.compiler", "iree.runtime"},  # to read MLIR, within functions; to time candidates, in tune_runner.py
     "runtime": {"iree.runtime"},
     "harness": {"mlperf_loadgen", "iree.runtime"},
     "eval": {"torch", "torchvision", "torchmetrics", "open_clip", "pytorch_fid", "scipy", "PIL", "safetensors", "transformers"},

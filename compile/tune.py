@@ -1,0 +1,149 @@
+"""Search tile sizes for the dispatches of a CPU build, against the compiler's default, and keep every result.
+
+    python -m compile.tune build/sdxl_nano_fp32_bs8-cpu --dispatch 'conv_2x16x16' --budget 5m
+
+It ends with candidates: what is faster alone has yet to show that it is faster within the whole module (docs/TUNING.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compile import compiler, dispatch_ir, dumps, manifest, target, tune_program, tune_search, tune_space
+from compile.cache import Cache
+from compile.dispatch_ir import Dispatch
+from compile.flags import flags
+from compile.precompile import host_cpu
+from compile.target import Target
+from compile.tune_search import Sweep
+from compile.tune_store import Result, Scope, Store
+from ireeperf import document
+from ireeperf.errors import ConfigError, MissingFileError, exit_code
+
+AGAIN, FINAL_ROUNDS = 3, 31
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneSettings:
+    """The command line."""
+
+    manifest: Path
+    dispatch: str
+    budget: float
+    candidates: int
+    rounds: int
+    jobs: int
+    database: Path | None
+
+
+def parse(argv: Sequence[str] | None = None) -> TuneSettings:
+    parser = argparse.ArgumentParser(prog="compile.tune", allow_abbrev=False, description=__doc__.splitlines()[0])
+    parser.add_argument("manifest", type=Path, help="manifest.json of a CPU build, or its folder")
+    parser.add_argument("--dispatch", default="", metavar="REGEX", help="only dispatches whose name it is found in (default all)")
+    parser.add_argument("--budget", type=seconds, default="30m", help="time for all of it: 90s, 30m, 2h (default %(default)s)")
+    parser.add_argument("--candidates", type=int, default=60, help="new candidates a dispatch at most (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=9, help="turns of default and candidate (default %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="compiles beside the measurement (default %(default)s)")
+    parser.add_argument("--database", type=Path, help="all results (default tuning.sqlite in IREE_BUILD_DIR)")
+    settings = TuneSettings(**vars(parser.parse_args(argv)))
+    for name in ("candidates", "rounds", "jobs"):
+        if getattr(settings, name) < 1:
+            raise ConfigError(f"--{name} is {getattr(settings, name)}; at least 1")
+    return settings
+
+
+def seconds(text: str) -> float:
+    """A budget such as 90s, 30m or 2h, in seconds."""
+    found = re.fullmatch(r"(\d+)([smh])", text)
+    if found is None or not int(found[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 90s, 30m or 2h")
+    return int(found[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0}[found[2]]
+
+
+def chosen(zips: Sequence[Path], pattern: str) -> list[tuple[Dispatch, Path]]:
+    """Dispatches to tune, most FLOPs (times calls) first, each piece of work once. ConfigError when `pattern` is none or finds none."""
+    try:
+        wanted = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"--dispatch {pattern!r} is no regular expression: {error}") from error
+    every = [(one, path) for path in zips for one in dispatch_ir.dispatches(path)]
+    found = {one.source_sha256: (one, path) for one, path in every if wanted.search(one.name)}
+    if not found:
+        raise ConfigError(f"--dispatch {pattern!r} is found in none of {len(every)} dispatches, such as {every[0][0].name if every else '-'}")
+    return sorted(found.values(), key=lambda pair: -pair[0].flops * max(pair[0].calls, 1))
+
+
+def prepared(one: Dispatch, zip_path: Path, on: Target, folder: Path, rounds: int) -> Sweep | str:
+    """The sweep of one dispatch, its default compiled; or why it cannot be tuned."""
+    text = dumps.read(zip_path, f"benchmark/{one.name}.mlir").decode()
+    pipeline = tune_program.PIPELINE.search(one.configuration)
+    space = tune_space.space(one.match, pipeline[1] if pipeline else "")
+    if isinstance(space, str):
+        return space
+    if set(space.match.types) - tune_search.TOLERANCE.keys():
+        return f"its types are {', '.join(space.match.types)}; data is made for {', '.join(tune_search.TOLERANCE)}"
+    entry, size = tune_program.entry(text)
+    text, given = tune_program.stripped(tune_program.with_data(text)), tuple(flags(on, None))
+    scope = Scope(source_sha256=one.source_sha256, target=on.name, compiler=compiler.compiler_version(), machine=host_cpu())
+    return Sweep(space=space, scope=scope, text=text, entry=entry, bytes=size, default=tune_program.build(text, folder / "default", given),
+                 flags=given, driver="local-sync", rounds=rounds)
+
+
+def tune(one: Dispatch, sweep: Sweep, store: Store, folder: Path, settings: TuneSettings, deadline: float) -> dict[str, Any]:
+    """Search one dispatch, measure the best few again with more rounds, and say what came out."""
+    added = tune_search.search(sweep, store, folder, deadline=deadline, candidates=settings.candidates, workers=settings.jobs)
+    results = store.results(sweep.scope)
+    best = sorted((pair for pair in results if pair[1].ratio), key=lambda pair: -(pair[1].ratio or 0))[:AGAIN]
+    again: list[tuple[dict[str, int], Result]] = []
+    for index, (point, _) in enumerate(best):
+        built = tune_program.build(tune_program.configured(sweep.text, sweep.space.match, sweep.space.setting(point)),
+                                   folder / f"again{index}", sweep.flags)
+        again.append((point, tune_search.measure(sweep, built, FINAL_ROUNDS)))
+    winner = max((pair for pair in again if pair[1].ratio_low and pair[1].ratio_low > 1), key=lambda pair: pair[1].ratio or 0, default=None)
+    outcomes = {name: sum(result.outcome == name for _, result in results) for name in sorted({result.outcome for _, result in results})}
+    return {"dispatch": one.name, "calls": one.calls, "added": added, "outcomes": outcomes, "candidate_only": winner is not None,
+            "setting": document.to_dict(sweep.space.setting(winner[0])) if winner else None,
+            "result": document.to_dict(winner[1]) if winner else None}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    settings = parse(argv)
+    found = manifest.read(settings.manifest)
+    on = target.find(found.target)
+    if on.backend != "cpu":
+        raise ConfigError(f"the build is for {on.name}; this sweep measures on the CPU it runs on: give a build for cpu, cpu-avx2 or cpu-avx512")
+    folder = settings.manifest if settings.manifest.is_dir() else settings.manifest.parent
+    zips = [folder / f"{Path(one.path).stem}{dumps.SUFFIX}" for one in found.executables]
+    if missing := [str(path) for path in zips if not path.is_file()]:
+        raise MissingFileError(f"no dumps {', '.join(missing)}; compile again with ./compile/precompile.py")
+    database = settings.database or Cache().folder / "tuning.sqlite"
+    print(f"tune {settings.manifest} target {on.name} compiler {compiler.compiler_version()} dispatch {settings.dispatch or 'all'!r} "
+          f"budget {settings.budget:.0f} s candidates {settings.candidates} rounds {settings.rounds} database {database}", flush=True)
+    deadline, told = time.monotonic() + settings.budget, []
+    store = Store(database)
+    for one, path in chosen(zips, settings.dispatch):
+        if time.monotonic() > deadline:
+            break
+        with tempfile.TemporaryDirectory() as scratch:
+            sweep = prepared(one, path, on, Path(scratch), settings.rounds)
+            if isinstance(sweep, str):
+                print(f"{one.name}: not tuned, {sweep}", flush=True)
+                continue
+            told.append(tune(one, sweep, store, Path(scratch), settings, deadline))
+            print(f"{one.name}: {json.dumps(told[-1])}", flush=True)
+    store.close()
+    print(json.dumps({"target": on.name, "tuned": len(told), "faster_alone": sum(one["candidate_only"] for one in told),
+                      "database": str(database)}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(exit_code(main))

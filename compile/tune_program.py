@@ -1,0 +1,90 @@
+"""Programs of one dispatch: its benchmark dump with another configuration, and an entry that sets its data."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from compile import compiler, dispatch_ops
+from compile.compiler import Task
+from ireeperf.errors import CompileError
+from specs.match import Match
+from specs.record import Setting
+
+_ENTRY = re.compile(r"util\.func public @(\S+)\(%arg0: i32\)")
+_BUFFER = re.compile(r"util\.global private mutable @(\S+) : !hal\.buffer")
+_BYTES = re.compile(r"hal\.allocator\.allocate.*: !hal\.buffer\{%c(\d+)\}")
+PIPELINE = re.compile(r"translation_info<pipeline = #iree_cpu\.pipeline<(\w+)>")
+_SETTER = """  util.func public @set_buffer(%view: !hal.buffer_view) attributes {{iree.abi.stub}} {{
+    %buffer = hal.buffer_view.buffer<%view : !hal.buffer_view> : !hal.buffer
+    util.global.store %buffer, @{name} : !hal.buffer
+    util.return
+  }}
+}}
+"""
+
+
+def entry(benchmark: str) -> tuple[str, int]:
+    """Name of the benchmark's function and bytes of its one buffer; CompileError when the dump is of another form."""
+    function, size = _ENTRY.findall(benchmark), _BYTES.findall(benchmark)
+    if len(function) != 1 or len(size) != 1:
+        raise CompileError(f"the benchmark dump has {len(function)} entries and {len(size)} buffers, one each expected; was it made by "
+                           "another compiler? compile again with ./compile/precompile.py")
+    return str(function[0]), int(size[0])
+
+
+def with_data(benchmark: str) -> str:
+    """The benchmark with `set_buffer`: it allocates a buffer of zeros, and zeros tell right from wrong of nothing."""
+    name = _BUFFER.findall(benchmark)[0]
+    return benchmark.rstrip().removesuffix("}") + _SETTER.format(name=name)
+
+
+def stripped(benchmark: str) -> str:
+    """Without the configuration that the dump has baked in: an operation that has one keeps it, rc 0 and nothing applied."""
+    tool = compiler.compiler_path().with_name("iree-opt")
+    done = subprocess.run([str(tool), "-", "--iree-codegen-strip-compilation-info"], input=benchmark, capture_output=True, text=True,
+                          check=False)
+    if done.returncode:
+        raise CompileError(f"iree-opt exited with code {done.returncode} stripping the dump: {compiler.diagnose(done.stderr)}")
+    return done.stdout
+
+
+def configured(text: str, match: Match, setting: Setting) -> str:
+    """`text` (stripped) with `setting` on the operation of `match`, in the form in which a rendered spec leaves it."""
+    from iree.compiler import ir
+    with ir.Context():
+        module = ir.Module.parse(text)
+        found = [one for one in _walk(module.operation) if (read := dispatch_ops.read(one)) is not None and read.match == match]
+        if len(found) != 1:
+            raise CompileError(f"{len(found)} operations of the dump are {match.name}, one expected")
+        found[0].attributes["compilation_info"] = ir.Attribute.parse(attribute(setting))
+        return str(module)
+
+
+def attribute(setting: Setting) -> str:
+    """compilation_info for llvm-cpu as text."""
+    tiles = ", ".join(f"{key} = {list(value)}" for key, value in setting.lowering_config.items())
+    return (f"#iree_codegen.compilation_info<lowering_config = #iree_cpu.lowering_config<{tiles}>, translation_info = "
+            f"#iree_codegen.translation_info<pipeline = #iree_cpu.pipeline<{setting.pipeline}>>>")
+
+
+def build(text: str, folder: Path, flags: Sequence[str]) -> Path:
+    """Compile one program into `folder`; CompileError with the compiler's first error."""
+    folder.mkdir(parents=True)
+    source = folder / "program.mlir"
+    source.write_text(text)
+    task = Task(label=folder.name, mlir=source, flags=tuple(flags), folder=folder / "out", name="program", log=folder / "failed.log")
+    for done, _ in compiler.compile_all([task], 1):
+        return done.vmfb
+    raise AssertionError("compile_all yields its task or raises")
+
+
+def _walk(operation: Any) -> Any:
+    for region in operation.regions:
+        for block in region:
+            for child in block:
+                yield child.operation
+                yield from _walk(child.operation)

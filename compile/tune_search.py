@@ -1,0 +1,146 @@
+"""The search for one dispatch: Optuna proposes, candidates are compiled ahead while one is measured, every result is kept at once."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compile import tune_program
+from compile.tune_space import Space
+from compile.tune_store import Result, Scope, Store
+from ireeperf import document
+from ireeperf.errors import CompileError
+
+RUNNER = Path(__file__).with_name("tune_runner.py")
+# relative to the default's output; another order of summation moves float32 by about 1e-6
+TOLERANCE = {"f32": 1e-5, "f16": 5e-3}
+DTYPE = {"f32": "float32", "f16": "float16"}
+RUN_SECONDS = 120
+ROUND_US = 5000.0
+TRIES = 200  # proposals in a row that are known or invalid: the space is searched out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """One dispatch to be tuned. `text`: its benchmark, stripped, with `set_buffer`; `default`: the same, compiled."""
+
+    space: Space
+    scope: Scope
+    text: str
+    entry: str
+    bytes: int
+    default: Path
+    flags: tuple[str, ...]
+    driver: str
+    rounds: int
+
+
+def search(sweep: Sweep, store: Store, folder: Path, *, deadline: float, candidates: int, workers: int) -> int:
+    """Try up to `candidates` new points until `deadline` (time.monotonic); how many results were added. What the store knows is
+    told to Optuna first and not tried again."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
+    known: set[str] = set()
+    for point, result in store.results(sweep.scope):
+        known.add(json.dumps(point, sort_keys=True))
+        study.add_trial(_told(sweep.space, point, result))
+    added, waiting = 0, list[tuple[Any, dict[str, int], Future[Path | Result]]]()
+    with ThreadPoolExecutor(workers) as pool:
+        while time.monotonic() < deadline:
+            while len(waiting) < workers + 1 and added + len(waiting) < candidates:
+                proposal = _propose(study, sweep, known)
+                if proposal is None:
+                    break
+                trial, point = proposal
+                waiting.append((trial, point, pool.submit(_build, sweep, point, folder / f"candidate{trial.number}")))
+            if not waiting:
+                break
+            trial, point, future = waiting.pop(0)
+            built = future.result()
+            result = built if isinstance(built, Result) else measure(sweep, built, sweep.rounds)
+            store.add(sweep.scope, point, result)
+            study.tell(trial, 1 / result.ratio) if result.ratio else study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            added += 1
+        for _, _, future in waiting:
+            future.cancel()
+    return added
+
+
+def _propose(study: Any, sweep: Sweep, known: set[str]) -> tuple[Any, dict[str, int]] | None:
+    """A new point; None when none turns up. Invalid ones are told and not counted: they cost nothing to find again."""
+    import optuna
+
+    for _ in range(TRIES):
+        trial = study.ask()
+        point = {name: trial.suggest_categorical(name, values) for name, values in sweep.space.parameters.items()}
+        key = json.dumps(point, sort_keys=True)
+        if key not in known and sweep.space.invalid(point) is None:
+            known.add(key)
+            return trial, point
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    return None
+
+
+def _told(space: Space, point: Mapping[str, int], result: Result) -> Any:
+    """A stored result as a trial that Optuna has seen."""
+    import optuna
+
+    choices: dict[str, optuna.distributions.BaseDistribution] = {
+        name: optuna.distributions.CategoricalDistribution(values) for name, values in space.parameters.items()}
+    if result.ratio is None:
+        return optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL, params=dict(point), distributions=choices)
+    return optuna.trial.create_trial(value=1 / result.ratio, params=dict(point), distributions=choices)
+
+
+def _build(sweep: Sweep, point: Mapping[str, int], folder: Path) -> Path | Result:
+    try:
+        text = tune_program.configured(sweep.text, sweep.space.match, sweep.space.setting(point))
+        return tune_program.build(text, folder, sweep.flags)
+    except CompileError as error:
+        return Result(outcome="compile failed", detail=" ".join(str(error).split())[:500])
+
+
+def measure(sweep: Sweep, candidate: Path, rounds: int) -> Result:
+    """Run the default and the candidate in turns, in a process of its own: a candidate that crashes is a result."""
+    request = candidate.with_suffix(".request.json")
+    kind = sweep.space.match.types[0]
+    document.write_text(request, json.dumps({
+        "default": str(sweep.default), "candidate": str(candidate), "entry": sweep.entry, "bytes": sweep.bytes, "driver": sweep.driver,
+        "dtype": DTYPE[kind], "tolerance": TOLERANCE[kind], "rounds": rounds, "round_us": ROUND_US}))
+    try:
+        done = subprocess.run([sys.executable, str(RUNNER), str(request)], capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return Result(outcome="run failed", detail=f"still running after {RUN_SECONDS} s")
+    if done.returncode:
+        words = done.stderr.strip().splitlines()
+        return Result(outcome="run failed", detail=f"exited with code {done.returncode}: {words[-1][:300] if words else 'no words'}")
+    return judged(json.loads(done.stdout.splitlines()[-1]), TOLERANCE[kind])
+
+
+def judged(answer: Mapping[str, Any], tolerance: float) -> Result:
+    """What the runner's answer says of a candidate: CPU time, for other work on the machine distorts it least."""
+    if answer["error"] is None or answer["error"] > tolerance:
+        return Result(outcome="wrong", detail=f"relative error {answer['error']} to the default's output, at most {tolerance}")
+    rounds = answer["rounds"]
+    low, middle, high = interval([one["baseline_cpu"] / one["cpu"] for one in rounds])
+    return Result(outcome="time", detail=f"relative error {answer['error']:.1e}", ratio=middle, ratio_low=low, ratio_high=high,
+                  baseline_us=statistics.median(one["baseline_cpu"] for one in rounds),
+                  tuned_us=statistics.median(one["cpu"] for one in rounds), runs=len(rounds))
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Median with its 95 % interval from order statistics (binomial, normal approximation); the extremes when there are few."""
+    ordered = sorted(values)
+    skipped = max(0, math.floor(len(ordered) / 2 - 0.98 * math.sqrt(len(ordered))) - 1)  # at either end: 9 of 31
+    return ordered[skipped], statistics.median(ordered), ordered[-1 - skipped]

@@ -1,0 +1,84 @@
+"""What a sweep may set for a dispatch on llvm-cpu: tile sizes that divide its loops. A point is a choice per parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from specs.match import Match
+from specs.record import Setting
+
+PIPELINES = ("DoubleTilingExpert", "ConvTileAndDecomposeExpert")
+ROWS, COLUMNS, STEPS = (1, 2, 4, 6, 8, 12, 16), (8, 16, 32, 48, 64), (1, 2, 4, 8, 16)
+DISTRIBUTED = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 512)
+# vector registers of AVX-512 are 32; a tile of accumulators that leaves none for operands spills
+ACCUMULATORS, LANES = 30, 16
+Point = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """Parameters of one dispatch and their values: `distribution_2`: loop d2 over workgroups; `row`, `column`, `step`: vector tiles."""
+
+    match: Match
+    pipeline: str
+    parameters: dict[str, tuple[int, ...]]
+
+    def invalid(self, point: Point) -> str | None:
+        """Why `point` cannot be a configuration, or None."""
+        row, column = self.loops()[:2]
+        for name, loop in (("row", row), ("column", column)):
+            if loop is not None and point[f"distribution_{loop}"] % point[name]:
+                return f"distribution {point[f'distribution_{loop}']} of loop {loop} is no multiple of its vector tile {point[name]}"
+        if (used := point["row"] * -(-point["column"] // LANES)) > ACCUMULATORS:
+            return f"{used} accumulators, at most {ACCUMULATORS} of the 32 vector registers"
+        return None
+
+    def setting(self, point: Point) -> Setting:
+        """`point` as what a record sets."""
+        row, column, step = self.loops()
+        size = len(self.match.dims)
+        distribution, parallel, reduction = [0] * size, [0] * size, [0] * size
+        for loop in range(size):
+            if loop in _reduced(self.match):
+                reduction[loop] = point["step"] if loop == step else 1
+            else:
+                distribution[loop] = point[f"distribution_{loop}"]
+                parallel[loop] = point["row"] if loop == row else point["column"] if loop == column else 1
+        return Setting(pipeline=self.pipeline, lowering_config={
+            "distribution": distribution, "vector_common_parallel": parallel, "vector_reduction": reduction})
+
+    def loops(self) -> tuple[int | None, int | None, int | None]:
+        """The loops that are vectorized: rows, columns, reduction; each the innermost of its role."""
+        return _vectorized(self.match)
+
+
+def space(match: Match | None, pipeline: str) -> Space | str:
+    """The space of a dispatch whose root is `match`, or why there is none."""
+    if match is None or match.kind not in ("contraction", "convolution"):
+        return f"its root is {match.kind if match else 'no operation that records match'}; contractions and convolutions are generated for"
+    if pipeline not in PIPELINES:
+        return f"its pipeline is {pipeline or 'not known'}; tiles are generated for {' and '.join(PIPELINES)}"
+    if min(match.dims) < 1:
+        return f"its loops {match.dims} are not all of known size"
+    row, column, step = _vectorized(match)
+    parameters = {f"distribution_{loop}": _dividing(DISTRIBUTED, size) for loop, size in enumerate(match.dims)
+                  if loop not in _reduced(match)}
+    for name, values, loop in (("row", ROWS, row), ("column", COLUMNS, column), ("step", STEPS, step)):
+        parameters[name] = (1,) if loop is None else _dividing(values, match.dims[loop])
+    return Space(match=match, pipeline=pipeline, parameters=parameters)
+
+
+def _vectorized(match: Match) -> tuple[int | None, int | None, int | None]:
+    names = ("m", "n", "k") if match.kind == "contraction" else ("image", "output_channel", "input_channel")
+    last = [(match.roles[name] or (None,))[-1] for name in names]
+    return last[0], last[1], last[2]
+
+
+def _reduced(match: Match) -> tuple[int, ...]:
+    return tuple(loop for name in ("k", "filter", "input_channel") for loop in match.roles.get(name, ()))
+
+
+def _dividing(values: tuple[int, ...], size: int) -> tuple[int, ...]:
+    """Those of `values` that divide `size` (tiles that do not are ten times slower than the default), and `size` up to 64; else 1."""
+    return tuple(sorted({value for value in values if size % value == 0} | ({size} if size <= 64 else set()))) or (1,)
