@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import signal
 import sys
 import time
@@ -34,16 +33,17 @@ if not __package__:  # started as a file: compile/ must not shadow the standard 
     if sys.prefix == sys.base_prefix and (_ENVIRONMENT / "bin/python").exists():  # typed as ./compile/precompile.py
         os.execv(_ENVIRONMENT / "bin/python", [str(_ENVIRONMENT / "bin/python"), *sys.argv])
 
-from compile import compiler, exporting, manifest, target
+from compile import compiler, dumps, exporting, manifest, memory_plan, target, tuning_spec
+from compile.build_folder import Unit, assemble, unchanged
 from compile.cache import ROOT, Cache, build_root, key_of
 from compile.exporting import Exported
 from compile.flags import flags
-from compile.manifest import Executable, Manifest, ParameterArchive, Spec
+from compile.memory_plan import MemoryPlan
 from compile.target import Target
 from export import model_config
 from export.model_config import ModelConfig
 from ireeperf import document
-from ireeperf.errors import ConfigError, MissingFileError, PipelineError, exit_code
+from ireeperf.errors import ConfigError, MissingFileError, exit_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,7 @@ class CompileSettings:
     target: str | None
     output: Path | None
     jobs: int | None
+    processes_per_partition: int
 
 
 def parse(argv: Sequence[str] | None = None) -> CompileSettings:
@@ -63,24 +64,13 @@ def parse(argv: Sequence[str] | None = None) -> CompileSettings:
     parser.add_argument("--model-json", "--model_json", type=Path, required=True, help="model config: export/configs/*.json")
     parser.add_argument("--checkpoint", "--model_weights", metavar="DIR|none",
                         help="folder in diffusers layout; none: no weights (default models/<model of the JSON>)")
-    parser.add_argument("--td-spec", "--td_spec", type=Path, help="transform-dialect tuning spec (.mlir)")
+    parser.add_argument("--td-spec", "--td_spec", type=Path, metavar="FILE|FOLDER|none",
+                        help="tuning spec (.mlir) or folder of records (default specs/<target>/<model JSON> where it exists)")
     parser.add_argument("--target", help=f"{', '.join(target.TARGETS)} (default: what the spec or the model JSON names)")
     parser.add_argument("--output", type=Path, help="build folder (default build/<model JSON>-<target>)")
     parser.add_argument("--jobs", type=int, help="compiles at a time (default: as many as cores and memory allow)")
+    parser.add_argument("--processes-per-partition", type=int, default=1, help="how many load the build on one partition: for the memory plan")
     return CompileSettings(**vars(parser.parse_args(argv)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unit:
-    """One executable to be: where its MLIR is, its flags, its key."""
-
-    exported: Exported
-    batch_size: int
-    flags: tuple[str, ...]
-    key: str
-
-    def name(self, config: ModelConfig) -> str:
-        return f"{config.module_names[self.exported.module]}_bs{self.batch_size}"
 
 
 def checkpoint_of(settings: CompileSettings, config: ModelConfig) -> str:
@@ -99,8 +89,8 @@ def units_of(config: ModelConfig, exported: Sequence[Exported], chosen: Target, 
     chosen_flags = tuple(flags(chosen, spec))
     stated = [flag for flag in chosen_flags if spec is None or str(spec) not in flag]
     settings = {"flags": stated, "spec": cache.digest(spec) if spec else None, "compiler": compiler.compiler_version(),
-                "host": host_cpu() if chosen.architecture == "host" else None}
-    return [Unit(exported=one, batch_size=size, flags=chosen_flags,
+                "chip": chosen.chip.attribute if chosen.chip else None, "host": host_cpu() if chosen.architecture == "host" else None}
+    return [Unit(exported=one, batch_size=size, flags=chosen_flags, chip=chosen.chip,
                  key=key_of(settings | {"mlir": cache.digest(mlir), "name": config.module_names[one.module]}))
             for one in exported for size, mlir in one.mlir.items()]
 
@@ -124,7 +114,7 @@ def compile_units(config: ModelConfig, units: Sequence[Unit], cache: Cache, jobs
     with cache.scratch() as scratch:
         by_task = {compiler.Task(label=f"{unit.exported.module} bs{unit.batch_size}", mlir=unit.exported.mlir[unit.batch_size],
                                  flags=unit.flags, folder=scratch / unit.key, name=unit.name(config),
-                                 log=cache.folder / "failed" / f"{unit.name(config)}-{unit.key[:8]}.log"): unit
+                                 log=cache.folder / "failed" / f"{unit.name(config)}-{unit.key[:8]}.log", chip=unit.chip, dispatches=True): unit
                    for unit in missing}
         # longest first: the UNet decides when the last one ends
         tasks = sorted(by_task, key=lambda task: -task.mlir.stat().st_size)
@@ -136,89 +126,42 @@ def compile_units(config: ModelConfig, units: Sequence[Unit], cache: Cache, jobs
     return seconds
 
 
-def assemble(output: Path, record: dict[str, Any], units: Sequence[Unit], exported: Sequence[Exported], spec: Path | None,
-             config: ModelConfig, cache: Cache, seconds: dict[str, float]) -> None:
-    """Put the build into `output`. All of it is copied beside `output` first: on a full disk the old build is still whole."""
-    staging = output.absolute().with_name(f".{output.absolute().name}.partial")
-    executables, archives = [], []
-    try:
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-        for unit in units:
-            entry = cache.entry("executable", unit.key)
-            assert entry is not None
-            name, module = unit.name(config), unit.exported.module
-            for file in (f"{name}.vmfb", f"{name}.command.sh"):
-                shutil.copyfile(entry / file, staging / file)
-            executables.append(Executable(
-                module=module, module_name=config.module_names[module], entry_points=config.function_names[module],
-                batch_size=unit.batch_size, path=f"{name}.vmfb", sha256=cache.digest(entry / f"{name}.vmfb"),
-                command=f"{name}.command.sh", seconds=seconds.get(unit.key, 0.0)))
-        for one in exported:
-            if one.archive is not None:
-                # a copy, never a link: who damages a build must not damage the cache
-                shutil.copyfile(one.archive, staging / one.archive.name)
-                archives.append(ParameterArchive(module=one.module, path=one.archive.name, sha256=cache.digest(one.archive),
-                                                 bytes=one.archive.stat().st_size))
-        if spec is not None:
-            shutil.copyfile(spec, staging / spec.name)
-        document.write(Manifest(executables=tuple(executables), parameter_archives=tuple(archives),
-                                spec=Spec(path=spec.name, sha256=cache.digest(spec)) if spec else None, **record),
-                       staging / manifest.NAME)
-        move_in(staging, output)
-    except OSError as error:
-        raise ConfigError(f"cannot write {error.filename or output}: {error.strerror}; free the disk or choose another --output") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    for name in [executable.path for executable in executables] + [archive.path for archive in archives]:
-        cache.digest(output / name)  # so that the next run need not read them
-
-
-def move_in(staging: Path, output: Path) -> None:
-    """Replace the files of `output` by those of `staging`, the manifest last: a folder with a manifest is whole."""
-    output.mkdir(parents=True, exist_ok=True)
-    (output / manifest.NAME).unlink(missing_ok=True)
-    for file in sorted(staging.iterdir(), key=lambda path: path.name == manifest.NAME):
-        file.replace(output / file.name)
-
-
-def unchanged(output: Path, key: str, cache: Cache) -> bool:
-    """Whether `output` already holds the build `key`, every file as the manifest says."""
-    try:
-        found = manifest.read(output)
-        files = [(e.path, e.sha256) for e in found.executables] + [(a.path, a.sha256) for a in found.parameter_archives]
-        return (found.key == key and all(cache.digest(output / path) == sha256 for path, sha256 in files) and
-                all((output / executable.command).is_file() for executable in found.executables))
-    except PipelineError:  # absent, damaged or of another release: made again
-        return False
+def plan_of(settings: CompileSettings, config: ModelConfig, chosen: Target, units: Sequence[Unit], cache: Cache, key: str) -> MemoryPlan:
+    """What the build takes of one partition; ConfigError with the numbers when it cannot fit."""
+    resident = []
+    for unit in units:
+        entry = cache.entry("executable", unit.key)
+        assert entry is not None
+        resident.append(memory_plan.resident(unit.exported.module, unit.batch_size, mlir=unit.exported.mlir[unit.batch_size],
+                                             archive=unit.exported.archive, dispatches=entry / f"{unit.name(config)}{dumps.SUFFIX}"))
+    return memory_plan.plan(chosen.name, resident, key=key, processes_per_partition=settings.processes_per_partition)
 
 
 def build(settings: CompileSettings) -> tuple[Path, str, dict[str, Any]]:
     """Do what the command line asks: the build folder, its key, and figures of what was done."""
     config = model_config.read(settings.model_json)
-    if settings.td_spec is not None and not settings.td_spec.is_file():
-        raise MissingFileError(f"tuning spec {settings.td_spec} does not exist")
     if settings.jobs is not None and settings.jobs < 1:
         raise ConfigError(f"--jobs is {settings.jobs}; at least 1")
-    spec = settings.td_spec.resolve() if settings.td_spec else None
-    chosen = target.choose(settings.target, spec, config.target)
+    cache = Cache()
+    chosen, spec = tuning_spec.choose(settings.td_spec, settings.target, config.target, settings.model_json.stem, cache)
     checkpoint = checkpoint_of(settings, config)
     output = settings.output or build_root() / f"{settings.model_json.stem}-{chosen.name}"
     jobs = settings.jobs or compiler.default_jobs()
-    cache = Cache()
-    print(f"precompile {settings.model_json} checkpoint {checkpoint} target {chosen.name} ({chosen.driver}) spec {spec or 'none'} "
+    print(f"precompile {settings.model_json} checkpoint {checkpoint} target {chosen.name} ({chosen.driver}) spec {spec.path if spec else 'none'} "
           f"compiler {compiler.compiler_version()} cache {cache.folder} output {output}", flush=True)
     if chosen.caveat and "float16" in (config.unet_dtype, config.clip_dtype, config.vae_dtype):
         print(f"caveat: {chosen.caveat}", flush=True)
     started = time.monotonic()
     exported = exporting.export_all(config, settings.model_json, checkpoint, cache, chosen.architecture)
     after_export = time.monotonic()
-    units = units_of(config, exported, chosen, spec, cache)
+    units = units_of(config, exported, chosen, spec.path if spec else None, cache)
     seconds = compile_units(config, units, cache, jobs)
     finished = time.monotonic()
     key = key_of({"executables": [unit.key for unit in units], "model": document.to_dict(config), "target": chosen.name,
                   "archives": [cache.digest(one.archive) for one in exported if one.archive]})
     figures = {"key": key, "target": chosen.name, "executables": len(units), "compiled": len(seconds), "unchanged": False}
+    plan = plan_of(settings, config, chosen, units, cache, key)
+    print(plan.line(), flush=True)
     if unchanged(output, key, cache):
         cache.remember()
         return output, key, figures | {"unchanged": True}
@@ -226,7 +169,7 @@ def build(settings: CompileSettings) -> tuple[Path, str, dict[str, Any]]:
               "model_json": str(settings.model_json), "checkpoint": settings.checkpoint or f"models/{config.model}",
               "target": chosen.name, "driver": chosen.driver, "compiler_version": compiler.compiler_version(),
               "stage_seconds": {"export": round(after_export - started, 2), "compile": round(finished - after_export, 2)}}
-    assemble(output, record, units, exported, spec, config, cache, seconds)
+    assemble(output, record, units, exported, spec, plan, cache, seconds)
     cache.remember()
     return output, key, figures
 

@@ -51,6 +51,6 @@ def save_checkpoint(folder: Path) -> Path:
 
 
 def settings(tmp_path: Path, folder: Path, **changes: object) -> CompileSettings:
-    values = {"model_json": CONFIG, "checkpoint": str(folder), "td_spec": None, "target": None, "output": tmp_path / "build",
-              "jobs": None}
+    values = {"model_json": CONFIG, "checkpoint": str(folder), "td_spec": Path("none"), "target": None, "output": tmp_path / "build",
+              "jobs": None, "processes_per_partition": 1}
     return CompileSettings(**values | changes)  # type: ignore[arg-type]

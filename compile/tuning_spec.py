@@ -1,0 +1,68 @@
+"""Which tuning spec a build gets: a hand-written .mlir, a folder of records rendered now, or the records kept for its target and model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from compile import target
+from compile.cache import Cache
+from compile.target import Target
+from ireeperf import document
+from ireeperf.errors import ConfigError, MissingFileError
+from specs import render
+from specs.record import TuningRecord
+
+NONE = Path("none")  # --td-spec none: the compiler's defaults
+SPECS = render.SPECS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningSpec:
+    """A transform-dialect library, and the records that it was rendered from (none: it was written by hand)."""
+
+    path: Path
+    records: tuple[TuningRecord, ...]
+
+
+def choose(given: Path | None, target_name: str | None, configured: str | None, stem: str, cache: Cache) -> tuple[Target, TuningSpec | None]:
+    """Target and spec of a build of the model JSON `stem`. `given` is --td-spec: a file, a folder of records, "none", or None for the
+    folder specs/<target>/<stem> where there is one. ConfigError when spec and target do not fit each other."""
+    if given == NONE:
+        return target.choose(target_name, None, configured), None
+    if given is not None and not given.exists():
+        raise MissingFileError(f"tuning spec {given} does not exist")
+    if given is not None and given.is_file():
+        path = given.resolve()
+        return target.choose(target_name, path, configured), TuningSpec(path=path, records=())
+    if given is not None:
+        records = render.read_all(given)
+        chosen = target.find(target_name or configured or records[0].target)
+        if records[0].target not in names(chosen):
+            raise ConfigError(f"the records of {given} are for {records[0].target}, and the build is for {chosen.name}; "
+                              f"give --target {records[0].target}, or the records of {chosen.name}")
+        return chosen, rendered(records, given, cache)
+    chosen = target.choose(target_name, None, configured)
+    kept = next((folder for name in names(chosen) if (folder := SPECS / name / stem).is_dir()), None)
+    return chosen, rendered(render.read_all(kept), kept, cache) if kept else None
+
+
+def names(chosen: Target) -> tuple[str, ...]:
+    """Targets whose records a build for `chosen` takes: its own; for `cpu`, those of this host's instruction set."""
+    if chosen.architecture != "host":
+        return (chosen.name,)
+    try:
+        words = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return ()
+    # what x86-64-v4 and x86-64-v3 stand for, by the newest extension of each
+    return ("cpu-avx512",) if {"avx512f", "avx512bw", "avx512vl"} <= words else ("cpu-avx2",) if "avx2" in words else ()
+
+
+def rendered(records: tuple[TuningRecord, ...], folder: Path, cache: Cache) -> TuningSpec:
+    """The library of `records`, kept in the cache under its target's name."""
+    path = cache.folder / "spec" / records[0].target / f"{folder.resolve().name}.mlir"
+    text = render.text(records, folder.resolve().name)
+    if not path.is_file() or path.read_text() != text:
+        document.write_text(path, text)
+    return TuningSpec(path=path, records=records)
