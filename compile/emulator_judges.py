@@ -1,0 +1,220 @@
+"""Judges that watch an emulated kernel, instruction by instruction: s_waitcnt, LDS alignment and races, and where it stores.
+
+The emulator lets each wave run alone to its next barrier and completes every memory operation at once. So a missing s_waitcnt, a missing
+barrier that this order hides, and a misaligned LDS address all give right numbers there and wrong ones on a GPU: these judges look for them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+_BYTES = {"DWORDX4": 16, "DWORDX3": 12, "DWORDX2": 8, "DWORD": 4, "USHORT": 2, "SSHORT": 2, "SHORT": 2, "UBYTE": 1, "SBYTE": 1, "BYTE": 1,
+          "B128": 16, "B96": 12, "B64": 8, "B32": 4, "U32": 4, "I32": 4, "F32": 4, "B16": 2, "U16": 2, "I16": 2, "B8": 1, "U8": 1, "I8": 1}
+_WIDTH = re.compile("|".join(f"(?<=_){name}(?=_|$)" for name in _BYTES))
+_VECTOR, _ACCUMULATOR = 256, 512  # register numbers: scalars below 128, then v0, then a0
+_LANES = np.arange(64)
+_NO_LDS = ("SWIZZLE", "PERMUTE", "NOP")  # ds_ instructions that move between lanes and touch no memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """What one instruction does, read off its encoding once."""
+
+    name: str
+    address: int  # relative to the kernel's entry
+    touched: frozenset[int]  # registers read or written
+    queue: str  # vm, lds, smem: the counter that counts it; empty: none
+    loaded: frozenset[int]  # registers that it fills later
+    is_store: bool
+    bytes: int  # moved per lane and address
+    instruction: Any
+
+
+@dataclass(slots=True)
+class Wave:
+    """What one wave has under way."""
+
+    number: int
+    vm: list[frozenset[int]] = field(default_factory=list)
+    lgkm: list[tuple[str, frozenset[int], bool]] = field(default_factory=list)  # queue, registers, is_store
+    pending: set[int] = field(default_factory=set)
+    barriers: int = 0
+
+    def retire(self, immediate: int) -> None:
+        """s_waitcnt of gfx9: vmcnt is bits 15:14 and 3:0, lgkmcnt bits 11:8. Scalar loads return in any order: only 0 waits for them."""
+        vm, lgkm = (immediate & 15) | (immediate >> 14 & 3) << 4, immediate >> 8 & 15
+        self.vm = self.vm[max(0, len(self.vm) - vm):]
+        if lgkm == 0 or not any(queue == "smem" for queue, _, _ in self.lgkm):
+            self.lgkm = self.lgkm[max(0, len(self.lgkm) - lgkm):]
+        self.count()
+
+    def count(self) -> None:
+        self.pending = set().union(*self.vm, *(registers for _, registers, _ in self.lgkm))
+
+
+class Judges:
+    """Per workgroup: findings, and the bytes it stored. `registers` gives (scalars, vectors, accumulators) of the wave at a pointer."""
+
+    def __init__(self, registers: Callable[[int, int, int], tuple[np.ndarray, np.ndarray, np.ndarray]], lds_bytes: int) -> None:
+        self._registers = registers
+        self._lds_bytes = lds_bytes
+        self.findings: dict[str, int] = {}
+        self.natural_misalignments = 0
+        self.reset()
+
+    def reset(self, watches_lds: bool = True) -> None:
+        """Before each workgroup. LDS is half the cost of watching, and every workgroup does the same with it."""
+        self.stores: list[tuple[np.ndarray, int]] = []  # addresses and bytes at each
+        self.watches_lds = watches_lds
+        self._waves: dict[int, Wave] = {}
+        self._writer = np.full(self._lds_bytes, -1, np.int16)
+        self._written = np.full(self._lds_bytes, -1, np.int32)  # barriers the writer had passed
+        self._reader = np.full(self._lds_bytes, -1, np.int16)  # -2: several waves
+        self._read = np.full(self._lds_bytes, -1, np.int32)
+
+    def watch(self, access: Access, pointers: tuple[int, int, int]) -> None:
+        """Called before the instruction runs, with pointers to the wave's scalars, vectors and accumulators."""
+        wave = self._waves.get(pointers[0])
+        if wave is None:
+            wave = self._waves[pointers[0]] = Wave(len(self._waves))
+        if wave.pending and (early := access.touched & wave.pending):
+            self._check_pending(access, wave, early)
+        if access.name == "S_WAITCNT":
+            wave.retire(int(access.instruction.simm16))
+        elif access.name == "S_BARRIER":
+            if any(queue == "lds" and is_store for queue, _, is_store in wave.lgkm):
+                self._find(access, "barrier while LDS writes are under way: no s_waitcnt lgkmcnt(0) before it")
+            wave.barriers += 1
+        elif access.queue:
+            self._start(access, wave, pointers)
+
+    def _check_pending(self, access: Access, wave: Wave, early: frozenset[int]) -> None:
+        if access.queue == "vm" and not access.is_store and early <= access.loaded and not any(r & early for _, r, _ in wave.lgkm):
+            return  # a vector load over a vector load: they return in order
+        self._find(access, f"{', '.join(sorted(map(register_name, early))[:4])} used before the s_waitcnt for its load")
+
+    def _start(self, access: Access, wave: Wave, pointers: tuple[int, int, int]) -> None:
+        if access.queue == "vm":
+            wave.vm.append(access.loaded)
+            if access.is_store:
+                self._log_store(access, pointers)
+        else:
+            wave.lgkm.append((access.queue, access.loaded, access.is_store))
+            if access.queue == "lds" and self.watches_lds and not any(word in access.name for word in _NO_LDS):
+                self._check_lds(access, wave, pointers)
+        wave.pending |= access.loaded
+
+    def _active(self, scalars: np.ndarray) -> np.ndarray:
+        return (int(scalars[126]) | int(scalars[127]) << 32) >> _LANES.astype(np.uint64) & np.uint64(1) == 1
+
+    def _check_lds(self, access: Access, wave: Wave, pointers: tuple[int, int, int]) -> None:
+        """Alignment that the emulator cannot represent, range, and accesses of two waves that no barrier parts."""
+        scalars, vectors, _ = self._registers(*pointers)
+        instruction, size = access.instruction, access.bytes
+        lanes = vectors[_number(instruction.addr) - _VECTOR].astype(np.int64)[self._active(scalars)]
+        offsets = [int(instruction.offset0) | int(instruction.offset1) << 8]
+        if "READ2" in access.name or "WRITE2" in access.name:
+            step = size * (64 if "ST64" in access.name else 1)
+            offsets = [int(instruction.offset0) * step, int(instruction.offset1) * step]
+        for offset in offsets:
+            addresses = lanes + offset
+            if (addresses % min(size, 4)).any():
+                self._find(access, f"LDS address {int(addresses[(addresses % min(size, 4)) != 0][0]):#x} is not a multiple of {min(size, 4)}")
+            elif (addresses % min(size, 8)).any():
+                self.natural_misalignments += 1
+            if len(addresses) and (addresses.min() < 0 or addresses.max() + size > self._lds_bytes):
+                self._find(access, f"LDS address {int(addresses.max()):#x} is beyond the {self._lds_bytes} bytes of the workgroup")
+                continue
+            self._check_race(access, wave, (addresses[:, None] + np.arange(size)).ravel())
+
+    def _check_race(self, access: Access, wave: Wave, index: np.ndarray) -> None:
+        if ((self._written[index] == wave.barriers) & (self._writer[index] != wave.number)).any():
+            self._find(access, "LDS bytes that another wave wrote since the last barrier")
+        if access.is_store:
+            if ((self._read[index] == wave.barriers) & (self._reader[index] != wave.number)).any():
+                self._find(access, "overwrites LDS bytes that another wave read since the last barrier")
+            self._writer[index], self._written[index] = wave.number, wave.barriers
+        else:
+            several = (self._read[index] == wave.barriers) & (self._reader[index] != wave.number)
+            self._reader[index], self._read[index] = np.where(several, -2, wave.number), wave.barriers
+
+    def _log_store(self, access: Access, pointers: tuple[int, int, int]) -> None:
+        """Addresses of a buffer store, lanes out of the descriptor's range left out; other stores are found by their traces only."""
+        instruction = access.instruction
+        if not access.name.startswith("BUFFER_"):
+            return
+        scalars, vectors, _ = self._registers(*pointers)
+        first = _number(instruction.srsrc)
+        start = (int(scalars[first]) | int(scalars[first + 1]) << 32) & 0xFFFFFFFFFFFF
+        offset = np.full(64, int(instruction.offset), np.int64)
+        if int(instruction.offen):
+            offset += vectors[_number(instruction.vaddr) - _VECTOR]
+        offset &= 0xFFFFFFFF
+        kept = self._active(scalars) & (offset + access.bytes <= int(scalars[first + 2]))
+        soffset = _number(instruction.soffset)
+        self.stores.append((start + offset[kept] + (int(scalars[soffset]) if soffset < 256 else 0), access.bytes))
+
+    def _find(self, access: Access, text: str) -> None:
+        key = f"{access.name.lower()} at {access.address:#x}: {text}"
+        self.findings[key] = self.findings.get(key, 0) + 1
+
+
+def read_access(name: str, address: int, instruction: Any) -> Access:
+    """Registers and memory of an instruction of the emulator's decoder: operand fields with their widths in bits (`op_bits`)."""
+    touched, written = set(), set()
+    for operand, bits in getattr(instruction, "op_bits", {}).items():
+        value = getattr(instruction, operand, None)
+        if not hasattr(value, "offset"):
+            continue
+        if (operand == "vsrc1" and int(getattr(instruction, "s1", 0) or 0)) or (operand == "src0" and hasattr(type(instruction), "vsrc0")):
+            continue  # SDWA and DPP: a scalar in a vector's field, a marker in src0's
+        registers = _registers_of(name, instruction, operand, _number(value), max(1, bits // 32))
+        touched |= registers
+        if operand in ("vdst", "sdst", "sdata") or (operand == "vdata" and "STORE" not in name):
+            written |= registers
+    if hasattr(type(instruction), "vsrc0") and not int(getattr(instruction, "s0", 0) or 0):  # SDWA and DPP state their first source here
+        touched |= _registers_of(name, instruction, "vsrc0", _number(instruction.vsrc0), 1)
+    encoding = type(instruction).__name__
+    queue = {"MUBUF": "vm", "GLOBAL": "vm", "SCRATCH": "vm", "DS": "lds", "SMEM": "smem", "FLAT": "vm"}.get(encoding, "")
+    if name.startswith(("S_DCACHE", "BUFFER_WBL2", "BUFFER_INV", "BUFFER_WBINV")):
+        queue, written = "", set()
+    width = _WIDTH.search(name)
+    return Access(name=name, address=address, touched=frozenset(touched), queue=queue, loaded=frozenset(written if queue else ()),
+                  is_store="STORE" in name or "WRITE" in name, bytes=_BYTES[width.group()] if width else 4, instruction=instruction)
+
+
+def register_name(number: int) -> str:
+    """s0, v0 or a0 of a register number."""
+    kind, start = ("a", _ACCUMULATOR) if number >= _ACCUMULATOR else ("v", _VECTOR) if number >= _VECTOR else ("s", 0)
+    return f"{kind}{number - start}"
+
+
+def _registers_of(name: str, instruction: Any, operand: str, first: int, count: int) -> set[int]:
+    vector = operand.startswith("v") or operand in ("addr", "data", "data0", "data1")
+    if vector and first < _VECTOR and operand != "vdst":
+        first += _VECTOR
+    if first < 106 or first >= _VECTOR:  # neither vcc, m0, exec nor an inline constant
+        if first >= _VECTOR and _is_accumulator(name, instruction, operand):
+            first += _ACCUMULATOR - _VECTOR
+        return set(range(first, first + count))
+    return set()
+
+
+def _is_accumulator(name: str, instruction: Any, operand: str) -> bool:
+    flags = int(getattr(instruction, "acc", 0) or 0)
+    if "MFMA" in name:
+        if operand in ("vdst", "src2"):
+            return bool(int(getattr(instruction, "acc_cd", 0) or 0))
+        return bool(flags >> (0 if operand == "src0" else 1) & 1)
+    if name.startswith("V_ACCVGPR"):
+        return (operand == "vdst") == name.startswith("V_ACCVGPR_WRITE") or name.startswith("V_ACCVGPR_MOV")
+    return bool(flags) and operand in ("vdata", "vdst", "data", "data0", "data1")
+
+
+def _number(register: Any) -> int:
+    return int(getattr(register, "offset", register))

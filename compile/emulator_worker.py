@@ -1,0 +1,163 @@
+"""The process that runs kernels, in the emulator's own environment: requests as JSON lines on stdin, answers on stdout.
+
+    {"object", "kernel", "threads": [x, y, z], "grid": [x, y, z], "sizes", "regions", "constants", "outputs": [[binding, offset, bytes]],
+     "workgroups": [[x, y, z], ...], "reverse", "answer": file}
+    -> {"seconds", "findings", "misaligned", "problem"}; the file holds, per workgroup and output, the byte positions stored and all outputs'
+       changed bytes
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import os
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from compile import emulator_judges, emulator_memory, emulator_object
+
+_USER_REGISTER_COUNT = 0x1F << 1  # rsrc2 bits 5:1
+_LDS_BLOCKS = 0x1FF << 15
+
+
+class Emulator:
+    """tinygrad's emulator of CDNA, with the kit's corrected instructions, wrapped so that the judges see every instruction."""
+
+    def __init__(self, folder: Path) -> None:
+        sources = sorted(folder.glob("tinygrad*/test/mockgpu/amd/emu.py"))
+        if not sources or not (folder / "emufix.py").is_file():
+            raise SystemExit(f"error: {folder} holds no tinygrad*/test/mockgpu/amd/emu.py and emufix.py; docs/EMULATOR.md says how to get them")
+        sys.path[:0] = [str(sources[0].parents[3]), str(folder)]
+        os.environ.setdefault("DEV", "CPU")
+        os.environ.setdefault("CCACHE", "1")
+        os.environ.setdefault("PYTHON", sys.executable)
+        os.environ["PATH"] = f"{folder / 'bin'}:{os.environ['PATH']}"
+        import emufix  # type: ignore[import-not-found]
+        import test.mockgpu.amd.emu as emu  # type: ignore[import-not-found]
+        emufix.install()
+        self.emu, self._state = emu, emufix
+        self._decode = emu._decode_at
+        self._decoded: dict[int, Any] = {}
+        self._judges = emulator_judges.Judges(self._registers, 0)
+        self._entry = 0
+        emu._decode_at = self.decode
+
+    def decode(self, address: int, architecture: str) -> Any:
+        """The emulator's decoder, with the judges in front of each instruction. An instruction is decoded once per kernel."""
+        if address not in self._decoded:
+            (program, runtime), instruction = self._decode(address, architecture)
+            access = emulator_judges.read_access(self.emu._op_name(instruction), address - self._entry, instruction)
+            self._decoded[address] = (_watched(self._judges.watch, access, runtime.fxn, program.arg.globals), instruction)
+        return self._decoded[address]
+
+    def run(self, request: dict) -> dict:
+        """Run the workgroups of one request."""
+        content = Path(request["object"]).read_bytes()
+        code = emulator_object.parse(content, request["object"])
+        kernel = code.kernels[request["kernel"]]
+        if kernel.properties & 0x7F != 8:
+            return {"problem": f"the kernel asks for user registers {kernel.properties:#x}; this launcher fills the kernarg pointer only"}
+        length = max(segment.address + segment.memory_bytes for segment in code.segments) + emulator_memory.PAGE
+        memory = mmap.mmap(-1, length)
+        for segment in code.segments:
+            memory[segment.address:segment.address + segment.bytes] = content[segment.file_offset:segment.file_offset + segment.bytes]
+        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        image = emulator_memory.Image(request["sizes"], [emulator_memory.Region(**region) for region in request["regions"]])
+        arguments = np.zeros(max(kernel.kernarg_bytes, 8 * len(image.addresses) + 4 * len(request["constants"])) + 256, np.uint8)
+        arguments[:8 * len(image.addresses)].view(np.uint64)[:] = image.addresses
+        first = 8 * len(image.addresses)
+        arguments[first:first + 4 * len(request["constants"])].view(np.uint32)[:] = request["constants"]
+        self._entry, self._decoded = start + kernel.entry_address, {}
+        self._judges = emulator_judges.Judges(self._registers, kernel.lds_bytes)
+        begun = time.monotonic()
+        with_outputs = self._run_workgroups(request, kernel, length, arguments)
+        answer = _collect(request, image, with_outputs)
+        image.close()
+        return answer | {"seconds": time.monotonic() - begun, "findings": self._judges.findings, "problem": "",
+                         "misaligned": self._judges.natural_misalignments}
+
+    def _run_workgroups(self, request: dict, kernel: emulator_object.Kernel, length: int, arguments: np.ndarray) -> list:
+        pointer = arguments.ctypes.data
+        rsrc2 = kernel.rsrc2 & ~_LDS_BLOCKS | (kernel.lds_bytes + 511) // 512 << 15
+        self.emu.REV = request["reverse"]
+        stored: list[list] = []
+        for x, y, z in request["workgroups"]:
+            self._judges.reset(watches_lds=not stored)
+            self.emu.GIDS = [(z, y, x)]
+            self.emu.run_asm(self._entry, length, *request["grid"], *request["threads"], pointer, rsrc2, kernel.scratch_bytes, "cdna",
+                             [pointer & 0xFFFFFFFF, pointer >> 32])
+            stored.append(self._judges.stores)
+        return stored
+
+    def _registers(self, scalars: int, vectors: int, accumulators: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        array = self._state.arr
+        return (array(scalars, self.emu.SGPR_COUNT), array(vectors, 256 * 64).reshape(256, 64), array(accumulators, 256 * 64).reshape(256, 64))
+
+
+def _watched(watch: Any, access: Any, function: Any, arguments: list[int]) -> Any:
+    """What the emulator's loop expects of a compiled instruction: (program with its argument numbers, runtime with its function)."""
+    def run(*buffers: Any) -> None:
+        watch(access, (buffers[0].value, buffers[1].value, buffers[5].value))
+        function(*[buffers[index] for index in arguments])
+
+    return SimpleNamespace(arg=SimpleNamespace(globals=[0, 1, 2, 3, 4, 5])), SimpleNamespace(fxn=run)
+
+
+def _collect(request: dict, image: emulator_memory.Image, stored: list) -> dict:
+    """Write per output and workgroup the sorted unique byte positions stored, how many were stored twice, and the changed bytes."""
+    arrays: dict[str, np.ndarray] = {}
+    elsewhere = twice = 0
+    blocks = {(region["binding"], region["offset"]): region["block"] for region in request["regions"]}
+    for number, (binding, offset, size) in enumerate(request["outputs"]):
+        start = image.addresses[binding] + offset
+        for group, stores in enumerate(stored):
+            positions = [(addresses[:, None] + np.arange(width)).ravel() - start for addresses, width in stores]
+            every = np.concatenate(positions) if positions else np.zeros(0, np.int64)
+            every = every[(every >= 0) & (every < size)]
+            unique = np.unique(every)
+            twice += len(every) - len(unique)
+            arrays[f"stored_{number}_{group}"] = unique
+        view = image.view(binding, offset, size)
+        arrays[f"changed_{number}"] = changed = _changed(view, Path(blocks[binding, offset]).read_bytes(), offset % emulator_memory.PAGE)
+        arrays[f"bytes_{number}"] = view[changed]
+        for group in range(len(stored)):
+            arrays[f"values_{number}_{group}"] = view[arrays[f"stored_{number}_{group}"]]
+    total = sum(len(addresses) * width for stores in stored for addresses, width in stores)
+    elsewhere = total - twice - sum(len(value) for name, value in arrays.items() if name.startswith("stored_"))
+    np.savez(request["answer"], **arrays)  # type: ignore[arg-type]
+    return {"twice": twice, "elsewhere": elsewhere}
+
+
+def _changed(view: np.ndarray, block: bytes, phase: int) -> np.ndarray:
+    """Positions of bytes that differ from what the output was filled with."""
+    pattern, found, done = np.frombuffer(block, np.uint8), [], 0
+    while done < len(view):
+        source = (done + phase) % len(pattern)
+        part = view[done:done + len(pattern) - source]
+        found.append(np.flatnonzero(part != pattern[source:source + len(part)]) + done)
+        done += len(part)
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+
+def main() -> None:
+    """Serve requests until stdin ends. Whatever the emulator prints goes to stderr: stdout is for answers."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    emulator = Emulator(Path(sys.argv[1]).resolve())
+    print(json.dumps({"ready": True}), file=answers, flush=True)
+    for line in sys.stdin:
+        try:
+            answer = emulator.run(json.loads(line))
+        except Exception as error:
+            answer = {"problem": f"{type(error).__name__}: {error}"[-600:]}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
