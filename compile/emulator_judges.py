@@ -18,6 +18,8 @@ _BYTES = {"DWORDX4": 16, "DWORDX3": 12, "DWORDX2": 8, "DWORD": 4, "USHORT": 2, "
 _WIDTH = re.compile("|".join(f"(?<=_){name}(?=_|$)" for name in _BYTES))
 _VECTOR, _ACCUMULATOR = 256, 512  # register numbers: scalars below 128, then v0, then a0
 _LANES = np.arange(64)
+_ALL = 0xFFFFFFFF
+_SPAN = {size: np.arange(size) for size in (1, 2, 4, 8, 12, 16)}
 _NO_LDS = ("SWIZZLE", "PERMUTE", "NOP")  # ds_ instructions that move between lanes and touch no memory
 
 
@@ -32,6 +34,8 @@ class Access:
     loaded: frozenset[int]  # registers that it fills later
     is_store: bool
     bytes: int  # moved per lane and address
+    lds_address: int  # vector register that holds it; -1: the instruction touches no LDS
+    lds_offsets: tuple[int, ...]
     instruction: Any
 
 
@@ -105,7 +109,7 @@ class Judges:
                 self._log_store(access, pointers)
         else:
             wave.lgkm.append((access.queue, access.loaded, access.is_store))
-            if access.queue == "lds" and self.watches_lds and not any(word in access.name for word in _NO_LDS):
+            if access.lds_address >= 0 and self.watches_lds:
                 self._check_lds(access, wave, pointers)
         wave.pending |= access.loaded
 
@@ -115,25 +119,27 @@ class Judges:
     def _check_lds(self, access: Access, wave: Wave, pointers: tuple[int, int, int]) -> None:
         """Alignment that the emulator cannot represent, range, and accesses of two waves that no barrier parts."""
         scalars, vectors, _ = self._registers(*pointers)
-        instruction, size = access.instruction, access.bytes
-        lanes = vectors[_number(instruction.addr) - _VECTOR].astype(np.int64)[self._active(scalars)]
-        offsets = [int(instruction.offset0) | int(instruction.offset1) << 8]
-        if "READ2" in access.name or "WRITE2" in access.name:
-            step = size * (64 if "ST64" in access.name else 1)
-            offsets = [int(instruction.offset0) * step, int(instruction.offset1) * step]
-        for offset in offsets:
+        size = access.bytes
+        lanes = vectors[access.lds_address].astype(np.int64)
+        if scalars[126] != _ALL or scalars[127] != _ALL:
+            lanes = lanes[self._active(scalars)]
+            if not len(lanes):
+                return
+        for offset in access.lds_offsets:
             addresses = lanes + offset
-            if (addresses % min(size, 4)).any():
+            low = int(np.bitwise_or.reduce(addresses))
+            if low % min(size, 4):
                 self._find(access, f"LDS address {int(addresses[(addresses % min(size, 4)) != 0][0]):#x} is not a multiple of {min(size, 4)}")
-            elif (addresses % min(size, 8)).any():
+            elif low % min(size, 8):
                 self.natural_misalignments += 1
-            if len(addresses) and (addresses.min() < 0 or addresses.max() + size > self._lds_bytes):
+            if low >= self._lds_bytes - size and addresses.max() + size > self._lds_bytes:  # the or of all is at least each of them
                 self._find(access, f"LDS address {int(addresses.max()):#x} is beyond the {self._lds_bytes} bytes of the workgroup")
                 continue
-            self._check_race(access, wave, (addresses[:, None] + np.arange(size)).ravel())
+            self._check_race(access, wave, addresses if size == 1 else (addresses[:, None] + _SPAN[size]).ravel())
 
     def _check_race(self, access: Access, wave: Wave, index: np.ndarray) -> None:
-        if ((self._written[index] == wave.barriers) & (self._writer[index] != wave.number)).any():
+        recent = self._written[index] == wave.barriers
+        if recent.any() and (recent & (self._writer[index] != wave.number)).any():
             self._find(access, "LDS bytes that another wave wrote since the last barrier")
         if access.is_store:
             if ((self._read[index] == wave.barriers) & (self._reader[index] != wave.number)).any():
@@ -184,8 +190,23 @@ def read_access(name: str, address: int, instruction: Any) -> Access:
     if name.startswith(("S_DCACHE", "BUFFER_WBL2", "BUFFER_INV", "BUFFER_WBINV")):
         queue, written = "", set()
     width = _WIDTH.search(name)
+    size = _BYTES[width.group()] if width else 4
+    address_register, offsets = _lds(name, instruction, size) if queue == "lds" else (-1, ())
     return Access(name=name, address=address, touched=frozenset(touched), queue=queue, loaded=frozenset(written if queue else ()),
-                  is_store="STORE" in name or "WRITE" in name, bytes=_BYTES[width.group()] if width else 4, instruction=instruction)
+                  is_store="STORE" in name or "WRITE" in name, bytes=size, lds_address=address_register, lds_offsets=offsets,
+                  instruction=instruction)
+
+
+def _lds(name: str, instruction: Any, size: int) -> tuple[int, tuple[int, ...]]:
+    """Vector register with the address and the offsets that a ds_ instruction adds to it."""
+    if any(word in name for word in _NO_LDS):
+        return -1, ()
+    register, first, second = _number(instruction.addr), int(instruction.offset0), int(instruction.offset1)
+    register -= _VECTOR if register >= _VECTOR else 0
+    if "READ2" in name or "WRITE2" in name:
+        step = size * (64 if "ST64" in name else 1)
+        return register, (first * step, second * step)
+    return register, (first | second << 8,)
 
 
 def register_name(number: int) -> str:

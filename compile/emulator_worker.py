@@ -88,7 +88,7 @@ class Emulator:
         self.emu.REV = request["reverse"]
         stored: list[list] = []
         for x, y, z in request["workgroups"]:
-            self._judges.reset(watches_lds=not stored)
+            self._judges.reset(watches_lds=not stored and not request["reverse"])
             self.emu.GIDS = [(z, y, x)]
             self.emu.run_asm(self._entry, length, *request["grid"], *request["threads"], pointer, rsrc2, kernel.scratch_bytes, "cdna",
                              [pointer & 0xFFFFFFFF, pointer >> 32])
