@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from compile import target
+from compile import compiler, target
 from compile.cache import Cache
 from compile.target import Target
 from ireeperf import document
 from ireeperf.errors import ConfigError, MissingFileError
-from specs import render
+from specs import foreign, render
 from specs.record import TuningRecord
 
 NONE = Path("none")  # --td-spec none: the compiler's defaults
@@ -34,7 +36,9 @@ def choose(given: Path | None, target_name: str | None, configured: str | None, 
         raise MissingFileError(f"tuning spec {given} does not exist")
     if given is not None and given.is_file():
         path = given.resolve()
-        return target.choose(target_name, path, configured), TuningSpec(path=path, records=())
+        chosen = target.choose(target_name, path, configured)
+        check_by_hand(path)
+        return chosen, TuningSpec(path=path, records=())
     if given is not None:
         records = render.read_all(given)
         chosen = target.find(target_name or configured or records[0].target)
@@ -45,6 +49,18 @@ def choose(given: Path | None, target_name: str | None, configured: str | None, 
     chosen = target.choose(target_name, None, configured)
     kept = next((folder for name in names(chosen) if (folder := SPECS / name / stem).is_dir()), None)
     return chosen, rendered(render.read_all(kept), kept, cache) if kept else None
+
+
+def check_by_hand(path: Path) -> None:
+    """ConfigError when the hand-written spec `path` is for another IREE or does not parse: before an export and a compile are spent on it."""
+    text = path.read_text(errors="replace")
+    told, reader = foreign.diagnose(text), compiler.compiler_path().with_name("iree-opt")
+    if not told and reader.is_file():
+        read = subprocess.run([reader, path, "-o", os.devnull], capture_output=True, text=True, check=False)
+        told = foreign.refusal(text, str(path), read.stderr) if read.returncode else []
+    if told:
+        raise ConfigError(f"{path.name} is no spec of IREE 3.13:\n  " + "\n  ".join(told) +
+                          "\n  mend these lines, or make records of it with python -m specs.port")
 
 
 def names(chosen: Target) -> tuple[str, ...]:
