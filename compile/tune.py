@@ -2,7 +2,7 @@
 
     python -m compile.tune build/sdxl_nano_fp32_bs8-cpu --dispatch 'conv_2x16x16' --budget 5m
 
-It ends with candidates: what is faster alone has yet to show that it is faster within the whole module (docs/TUNING.md).
+A candidate that is faster alone becomes a record only when the whole module is faster with it (docs/TUNING.md).
 """
 
 from __future__ import annotations
@@ -17,16 +17,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compile import compiler, dispatch_ir, dumps, manifest, target, tune_program, tune_search, tune_space
-from compile.cache import Cache
+from compile import (
+    compiler,
+    dispatch_ir,
+    dumps,
+    manifest,
+    target,
+    tune_module,
+    tune_program,
+    tune_runner,
+    tune_search,
+    tune_space,
+)
+from compile.cache import Cache, key_of
 from compile.dispatch_ir import Dispatch
 from compile.flags import flags
-from compile.precompile import host_cpu
 from compile.target import Target
+from compile.tune_module import Winner
 from compile.tune_search import Sweep
 from compile.tune_store import Result, Scope, Store
 from ireeperf import document
-from ireeperf.errors import ConfigError, MissingFileError, exit_code
+from ireeperf.errors import CompileError, ConfigError, MissingFileError, exit_code
 
 AGAIN, FINAL_ROUNDS = 3, 31
 
@@ -42,17 +53,19 @@ class TuneSettings:
     rounds: int
     jobs: int
     database: Path | None
+    records: Path | None
 
 
 def parse(argv: Sequence[str] | None = None) -> TuneSettings:
     parser = argparse.ArgumentParser(prog="compile.tune", allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("manifest", type=Path, help="manifest.json of a CPU build, or its folder")
     parser.add_argument("--dispatch", default="", metavar="REGEX", help="only dispatches whose name it is found in (default all)")
-    parser.add_argument("--budget", type=seconds, default="30m", help="time for all of it: 90s, 30m, 2h (default %(default)s)")
+    parser.add_argument("--budget", type=seconds, default="30m", help="time to search: 90s, 30m, 2h (default %(default)s); the checks at the end come on top")
     parser.add_argument("--candidates", type=int, default=60, help="new candidates a dispatch at most (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=9, help="turns of default and candidate (default %(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="compiles beside the measurement (default %(default)s)")
     parser.add_argument("--database", type=Path, help="all results (default tuning.sqlite in IREE_BUILD_DIR)")
+    parser.add_argument("--records", type=Path, help="folder that winners are kept in (default specs/<target>/<model JSON>)")
     settings = TuneSettings(**vars(parser.parse_args(argv)))
     for name in ("candidates", "rounds", "jobs"):
         if getattr(settings, name) < 1:
@@ -90,45 +103,43 @@ def prepared(one: Dispatch, zip_path: Path, on: Target, folder: Path, rounds: in
         return space
     if set(space.match.types) - tune_search.TOLERANCE.keys():
         return f"its types are {', '.join(space.match.types)}; data is made for {', '.join(tune_search.TOLERANCE)}"
-    entry, size = tune_program.entry(text)
-    text, given = tune_program.stripped(tune_program.with_data(text)), tuple(flags(on, None))
-    scope = Scope(source_sha256=one.source_sha256, target=on.name, compiler=compiler.compiler_version(), machine=host_cpu())
-    return Sweep(space=space, scope=scope, text=text, entry=entry, bytes=size, default=tune_program.build(text, folder / "default", given),
-                 flags=given, driver="local-sync", rounds=rounds)
+    if len(written := tune_program.stored(one.configured_text)) != 1 or written - tune_search.TOLERANCE.keys():
+        return f"it writes {', '.join(sorted(written)) or 'nothing that is recognized'}; results are compared in one of {', '.join(tune_search.TOLERANCE)}"
+    given = tuple(flags(on, None))
+    scope = Scope(source_sha256=one.source_sha256, target=on.name, compiler=compiler.compiler_version(), flags=key_of(given),
+                  machine=tune_runner.machine("local-sync"))
+    try:
+        entry, size = tune_program.entry(text)
+        text = tune_program.stripped(tune_program.with_data(text))
+        default = tune_program.build(text, folder / "default", given)
+    except CompileError as error:
+        return f"its stand-alone program: {' '.join(str(error).split())[:300]}"
+    return Sweep(space=space, scope=scope, text=text, entry=entry, bytes=size, default=default, flags=given, driver="local-sync", rounds=rounds,
+                 result_type=written.pop())
 
 
-def tune(one: Dispatch, sweep: Sweep, store: Store, folder: Path, settings: TuneSettings, deadline: float) -> dict[str, Any]:
-    """Search one dispatch, measure the best few again with more rounds, and say what came out."""
+def tune(one: Dispatch, sweep: Sweep, store: Store, folder: Path, settings: TuneSettings, deadline: float) -> tuple[Winner | None, dict[str, Any]]:
+    """Search one dispatch, measure the best few again with more rounds: the winner, if any, and what came out."""
     added = tune_search.search(sweep, store, folder, deadline=deadline, candidates=settings.candidates, workers=settings.jobs)
     results = store.results(sweep.scope)
     best = sorted((pair for pair in results if pair[1].ratio), key=lambda pair: -(pair[1].ratio or 0))[:AGAIN]
     again: list[tuple[dict[str, int], Result]] = []
     for index, (point, _) in enumerate(best):
-        built = tune_program.build(tune_program.configured(sweep.text, sweep.space.match, sweep.space.setting(point)),
-                                   folder / f"again{index}", sweep.flags)
-        again.append((point, tune_search.measure(sweep, built, FINAL_ROUNDS)))
-    winner = max((pair for pair in again if pair[1].ratio_low and pair[1].ratio_low > 1), key=lambda pair: pair[1].ratio or 0, default=None)
+        built = tune_search.build(sweep, point, folder / f"again{index}")
+        result = built if isinstance(built, Result) else tune_search.measure(sweep, built, FINAL_ROUNDS)
+        store.add(sweep.scope, point, result, "again")
+        again.append((point, result))
+    found = max((pair for pair in again if pair[1].ratio_low and pair[1].ratio_low > 1), key=lambda pair: pair[1].ratio or 0, default=None)
+    winner = Winner(dispatch=one, scope=sweep.scope, point=found[0], setting=sweep.space.setting(found[0]), result=found[1]) if found else None
     outcomes = {name: sum(result.outcome == name for _, result in results) for name in sorted({result.outcome for _, result in results})}
-    return {"dispatch": one.name, "calls": one.calls, "added": added, "outcomes": outcomes, "candidate_only": winner is not None,
-            "setting": document.to_dict(sweep.space.setting(winner[0])) if winner else None,
-            "result": document.to_dict(winner[1]) if winner else None}
+    return winner, {"dispatch": one.name, "calls": one.calls, "added": added, "outcomes": outcomes, "faster_alone": winner is not None,
+                    "setting": document.to_dict(winner.setting) if winner else None,
+                    "result": document.to_dict(winner.result if winner else again[0][1]) if again else None}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    settings = parse(argv)
-    found = manifest.read(settings.manifest)
-    on = target.find(found.target)
-    if on.backend != "cpu":
-        raise ConfigError(f"the build is for {on.name}; this sweep measures on the CPU it runs on: give a build for cpu, cpu-avx2 or cpu-avx512")
-    folder = settings.manifest if settings.manifest.is_dir() else settings.manifest.parent
-    zips = [folder / f"{Path(one.path).stem}{dumps.SUFFIX}" for one in found.executables]
-    if missing := [str(path) for path in zips if not path.is_file()]:
-        raise MissingFileError(f"no dumps {', '.join(missing)}; compile again with ./compile/precompile.py")
-    database = settings.database or Cache().folder / "tuning.sqlite"
-    print(f"tune {settings.manifest} target {on.name} compiler {compiler.compiler_version()} dispatch {settings.dispatch or 'all'!r} "
-          f"budget {settings.budget:.0f} s candidates {settings.candidates} rounds {settings.rounds} database {database}", flush=True)
-    deadline, told = time.monotonic() + settings.budget, []
-    store = Store(database)
+def sweeps(zips: Sequence[Path], on: Target, store: Store, settings: TuneSettings) -> tuple[list[Winner], int]:
+    """Tune one dispatch after the other until the budget is spent: winners, and how many were tuned."""
+    deadline, winners, tuned = time.monotonic() + settings.budget, list[Winner](), 0
     for one, path in chosen(zips, settings.dispatch):
         if time.monotonic() > deadline:
             break
@@ -137,11 +148,34 @@ def main(argv: Sequence[str] | None = None) -> int:
             if isinstance(sweep, str):
                 print(f"{one.name}: not tuned, {sweep}", flush=True)
                 continue
-            told.append(tune(one, sweep, store, Path(scratch), settings, deadline))
-            print(f"{one.name}: {json.dumps(told[-1])}", flush=True)
+            winner, said = tune(one, sweep, store, Path(scratch), settings, deadline)
+        winners += [winner] if winner else []
+        tuned += 1
+        print(f"{one.name}: {json.dumps(said)}", flush=True)
+    return winners, tuned
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    settings = parse(argv)
+    found = manifest.read(settings.manifest)
+    on = target.find(found.target)
+    if on.backend != "cpu":
+        raise ConfigError(f"the build is for {on.name}; this sweep measures on the CPU it runs on: give a build for cpu, cpu-avx2 or cpu-avx512")
+    if found.spec is not None:
+        raise ConfigError(f"the build has the spec {found.spec.path}, and a sweep starts from the compiler's defaults; compile with --td-spec none")
+    folder = settings.manifest if settings.manifest.is_dir() else settings.manifest.parent
+    zips = [folder / f"{Path(one.path).stem}{dumps.SUFFIX}" for one in found.executables]
+    if missing := [str(path) for path in zips if not path.is_file()]:
+        raise MissingFileError(f"no dumps {', '.join(missing)}; compile again with ./compile/precompile.py")
+    database = settings.database or Cache().folder / "tuning.sqlite"
+    print(f"tune {settings.manifest} target {on.name} compiler {compiler.compiler_version()} dispatch {settings.dispatch or 'all'!r} "
+          f"budget {settings.budget:.0f} s candidates {settings.candidates} rounds {settings.rounds} database {database}", flush=True)
+    store = Store(database)
+    winners, tuned = sweeps(zips, on, store, settings)
+    records = tune_module.keep(winners, found, folder, on, store, settings.records)
     store.close()
-    print(json.dumps({"target": on.name, "tuned": len(told), "faster_alone": sum(one["candidate_only"] for one in told),
-                      "database": str(database)}))
+    print(json.dumps({"target": on.name, "tuned": tuned, "faster_alone": len(winners), "records": [one.name for one in records],
+                      "candidate_only": len(winners) - len(records), "database": str(database)}))
     return 0
 
 

@@ -11,13 +11,15 @@ from typing import Any
 from compile import compiler, dispatch_ops
 from compile.compiler import Task
 from ireeperf.errors import CompileError
+from specs import attribute_text
 from specs.match import Match
 from specs.record import Setting
 
 _ENTRY = re.compile(r"util\.func public @(\S+)\(%arg0: i32\)")
 _BUFFER = re.compile(r"util\.global private mutable @(\S+) : !hal\.buffer")
 _BYTES = re.compile(r"hal\.allocator\.allocate.*: !hal\.buffer\{%c(\d+)\}")
-PIPELINE = re.compile(r"translation_info<pipeline = #iree_cpu\.pipeline<(\w+)>")
+PIPELINE = re.compile(r"translation_info<pipeline = #iree_[cg]pu\.pipeline<(\w+)>")
+_STORED = re.compile(r"(?:store_to_buffer|dispatch\.tensor\.store)\b.* : tensor<[\dx?]*x(\w+)>")
 _SETTER = """  util.func public @set_buffer(%view: !hal.buffer_view) attributes {{iree.abi.stub}} {{
     %buffer = hal.buffer_view.buffer<%view : !hal.buffer_view> : !hal.buffer
     util.global.store %buffer, @{name} : !hal.buffer
@@ -52,7 +54,7 @@ def stripped(benchmark: str) -> str:
     return done.stdout
 
 
-def configured(text: str, match: Match, setting: Setting) -> str:
+def configured(text: str, match: Match, setting: Setting, target: str) -> str:
     """`text` (stripped) with `setting` on the operation of `match`, in the form in which a rendered spec leaves it."""
     from iree.compiler import ir
     with ir.Context():
@@ -60,15 +62,19 @@ def configured(text: str, match: Match, setting: Setting) -> str:
         found = [one for one in _walk(module.operation) if (read := dispatch_ops.read(one)) is not None and read.match == match]
         if len(found) != 1:
             raise CompileError(f"{len(found)} operations of the dump are {match.name}, one expected")
-        found[0].attributes["compilation_info"] = ir.Attribute.parse(attribute(setting))
+        found[0].attributes["compilation_info"] = ir.Attribute.parse(attribute(setting, target))
         return str(module)
 
 
-def attribute(setting: Setting) -> str:
-    """compilation_info for llvm-cpu as text."""
-    tiles = ", ".join(f"{key} = {list(value)}" for key, value in setting.lowering_config.items())
-    return (f"#iree_codegen.compilation_info<lowering_config = #iree_cpu.lowering_config<{tiles}>, translation_info = "
-            f"#iree_codegen.translation_info<pipeline = #iree_cpu.pipeline<{setting.pipeline}>>>")
+def attribute(setting: Setting, target: str) -> str:
+    """compilation_info as text, as a rendered spec has it."""
+    return (f"#iree_codegen.compilation_info<lowering_config = {attribute_text.lowering_config(setting.lowering_config, target)}, "
+            f"translation_info = {attribute_text.translation_info(setting, target)}>")
+
+
+def stored(configured_text: str) -> set[str]:
+    """Element types of what a dispatch writes."""
+    return set(_STORED.findall(configured_text))
 
 
 def build(text: str, folder: Path, flags: Sequence[str]) -> Path:

@@ -1,24 +1,52 @@
-"""Runs one candidate beside the default configuration, in turns, on equal random data. One file, run by path: needs iree.runtime and numpy.
+"""Runs candidates beside the default configuration, in turns, on equal random data. One file, run by path: iree.runtime and numpy suffice.
 
-    python tune_runner.py REQUEST.json     -> JSON on the last line of stdout
+    python tune_runner.py PACK.json RESULTS.json    # all candidates of an archive, each in a process of its own
+    python tune_runner.py --one REQUEST.json        # one candidate                     -> JSON on the last line of stdout
+    python tune_runner.py --module REQUEST.json     # a whole module, with and without a spec          -> the same
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+RUN_SECONDS = 300
+_TENSOR = re.compile(r"%\w+: tensor<((?:\d+x)*)(\w+)>")
+_DTYPES = {"f32": "float32", "f16": "float16", "i64": "int64", "i32": "int32", "i8": "int8", "si64": "int64", "si32": "int32"}
 
-def opened(path: str, driver: str) -> tuple[Any, Any]:
+
+def machine(driver: str) -> str:
+    """Name of what this process measures on: the GPU, or the CPU's model and instruction sets."""
+    if not driver.startswith("local"):
+        import iree.runtime as rt
+
+        return str(rt.get_driver(driver).query_available_devices()[0]["name"])
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+    except OSError:
+        return " ".join(os.uname())
+    return " ".join(line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "flags")))
+
+
+def opened(path: str, driver: str, archive: str | None = None) -> tuple[Any, Any]:
     """A context of its own for the executable: the module and its device."""
     import iree.runtime as rt
 
     config = rt.Config(driver)
+    modules = [rt.create_hal_module(config.vm_instance, config.device)]
+    if archive is not None:
+        index = rt.ParameterIndex()
+        index.load(archive)
+        modules.append(rt.create_io_parameters_module(config.vm_instance, index.create_provider(scope="model")))
     loaded = rt.VmModule.mmap(config.vm_instance, path)
-    context = rt.SystemContext(vm_modules=[rt.create_hal_module(config.vm_instance, config.device), loaded], config=config)
+    context = rt.SystemContext(vm_modules=[*modules, loaded], config=config)
     return context.modules[loaded.name], config.device
 
 
@@ -33,44 +61,135 @@ def answer(module: Any, device: Any, data: Any, entry: str) -> tuple[Any, Any]:
     return np.array(placed.to_host()), placed
 
 
-def difference(data: Any, expected: Any, found: Any) -> float:
-    """Relative error over all elements that either of them wrote; infinite when the default wrote nothing or values are not finite."""
+def difference(data: Any, expected: Any, found: Any, dtype: str) -> float:
+    """Relative error over all elements (of `dtype`) that either wrote; infinite when the default wrote nothing or values are not finite."""
     import numpy as np
 
-    written = (expected != data) | (found != data)
-    wanted, got = expected[written].astype(np.float64), found[written].astype(np.float64)
-    norm = float(np.linalg.norm(wanted)) if written.any() else 0.0
+    bits = {2: np.uint16, 4: np.uint32}[np.dtype(dtype).itemsize]
+    was, one, other = (np.ascontiguousarray(array).view(bits) for array in (data, expected, found))
+    written = (one != was) | (other != was)
+    return relative(one[written].view(dtype), other[written].view(dtype))
+
+
+def relative(wanted: Any, got: Any) -> float:
+    """Norm of the difference over the norm of `wanted`; infinite without a finite answer."""
+    import numpy as np
+
+    wanted, got = wanted.astype(np.float64), got.astype(np.float64)
+    norm = float(np.linalg.norm(wanted))
     error = float(np.linalg.norm(got - wanted)) / norm if norm else float("inf")
     return error if error == error else float("inf")
 
 
-def timed(module: Any, entry: str, repeats: int) -> tuple[float, float]:
-    """Wall and CPU microseconds a call."""
+def timed(call: Callable[[], Any], repeats: int) -> tuple[float, float]:
+    """Wall and CPU microseconds of one of `repeats` repetitions that `call` makes."""
     wall, cpu = time.perf_counter(), time.process_time()
-    module[entry](repeats)
+    call()
     return 1e6 * (time.perf_counter() - wall) / repeats, 1e6 * (time.process_time() - cpu) / repeats
 
 
-def main(path: str) -> int:
+def turns(default: Callable[[], Any], candidate: Callable[[], Any], repeats: int, rounds: int) -> list[dict[str, float]]:
+    """Times of both, a pair a round; who goes first alternates."""
+    found = []
+    for index in range(rounds):
+        first, second = (default, candidate) if index % 2 == 0 else (candidate, default)
+        pair = timed(first, repeats), timed(second, repeats)
+        (baseline_wall, baseline_cpu), (wall, cpu) = pair if index % 2 == 0 else pair[::-1]
+        found.append({"baseline_wall": baseline_wall, "baseline_cpu": baseline_cpu, "wall": wall, "cpu": cpu})
+    return found
+
+
+def one(request: dict[str, Any]) -> dict[str, Any]:
+    """One candidate of a dispatch beside its default."""
     import numpy as np
 
-    request = json.loads(Path(path).read_text())
-    data = np.random.default_rng(0).standard_normal(request["bytes"] // np.dtype(request["dtype"]).itemsize).astype(request["dtype"])
+    entry, size = request["entry"], np.dtype(request["dtype"]).itemsize
+    data = np.random.default_rng(0).standard_normal(-(-request["bytes"] // size)).astype(request["dtype"])
     (default, device), (candidate, other) = (opened(request[name], request["driver"]) for name in ("default", "candidate"))
-    expected, kept = answer(default, device, data, request["entry"])
-    found, kept_too = answer(candidate, other, data, request["entry"])
-    error = difference(data, expected, found)
+    expected, kept = answer(default, device, data, entry)
+    found, kept_too = answer(candidate, other, data, entry)
+    error = difference(data, expected, found, request["result_dtype"])
     rounds: list[dict[str, float]] = []
     if error <= request["tolerance"]:
-        once = timed(default, request["entry"], 3)[0]
+        once = timed(lambda: default[entry](3), 3)[0]
         repeats = max(1, round(request["round_us"] / max(once, 0.1)))
-        for _ in range(request["rounds"]):
-            baseline, tuned = timed(default, request["entry"], repeats), timed(candidate, request["entry"], repeats)
-            rounds.append({"baseline_wall": baseline[0], "baseline_cpu": baseline[1], "wall": tuned[0], "cpu": tuned[1]})
+        rounds = turns(lambda: default[entry](repeats), lambda: candidate[entry](repeats), repeats, request["rounds"])
     del kept, kept_too
-    print(json.dumps({"error": error if error != float("inf") else None, "rounds": rounds}))
+    return {"error": error if error != float("inf") else None, "rounds": rounds}
+
+
+def arguments(function: Any, device: Any) -> list[Any]:
+    """Random arguments of an exported function, as its declaration has them: normal numbers, and integers from 0 to 7."""
+    import iree.runtime as rt
+    import numpy as np
+
+    draw = np.random.default_rng(0)
+    declared = function.vm_function.reflection["iree.abi.declaration"].split("->")[0]
+    placed = []
+    for sizes, kind in _TENSOR.findall(declared):
+        shape = tuple(int(size) for size in sizes.split("x") if size)
+        whole = "i" in _DTYPES[kind][:3] and "float" not in _DTYPES[kind]
+        values = draw.integers(0, 8, shape) if whole else draw.standard_normal(shape)
+        placed.append(rt.asdevicearray(device, np.asarray(values, _DTYPES[kind])))
+    return placed
+
+
+def whole(request: dict[str, Any]) -> dict[str, Any]:
+    """All entry points of a module, beside the same module compiled with a spec."""
+    calls, results = [], []
+    for name in ("default", "candidate"):
+        module, device = opened(request[name], request["driver"], request["archive"])
+        bound = [(module[entry], arguments(module[entry], device)) for entry in request["entry_points"]]
+        calls.append(lambda bound=bound: [function(*given) for function, given in bound])
+        found = [result if isinstance(result, (tuple, list)) else (result,) for result in calls[-1]()]
+        results.append([array.to_host().copy() for group in found for array in group])
+    error = max(relative(wanted, got) for wanted, got in zip(*results, strict=True))
+    rounds = turns(calls[0], calls[1], 1, request["rounds"]) if error <= request["tolerance"] else []
+    return {"error": error if error != float("inf") else None, "rounds": rounds}
+
+
+def started(kind: str, request: Path, seconds: float = RUN_SECONDS) -> dict[str, Any]:
+    """The answer to `request` from a process of its own, or {"failed": why}: a candidate that crashes is a result."""
+    try:
+        done = subprocess.run([sys.executable, __file__, kind, str(request)], capture_output=True, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"still running after {seconds:.0f} s"}
+    if done.returncode:
+        words = done.stderr.strip().splitlines()
+        return {"failed": f"exited with code {done.returncode}: {words[-1][:300] if words else 'no words'}"}
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def every(pack: Path, output: Path) -> None:
+    """Run an archive: its candidates in order, written to `output` after each, so that an end in the middle loses one."""
+    given = json.loads(pack.read_text())
+    told: dict[str, Any] = {"machine": machine(given["driver"]), "results": []}
+    for one_of in given["dispatches"]:
+        for candidate in one_of["candidates"]:
+            known = {key: value for key, value in candidate.items() if key != "file"}
+            if candidate["outcome"] is None:
+                files = {name: str(pack.parent / file) for name, file in (("default", one_of["default"]), ("candidate", candidate["file"]))}
+                request = pack.with_name("request.json")
+                request.write_text(json.dumps(one_of["request"] | files))
+                known["answer"] = started("--one", request)
+            told["results"].append(known | {"scope": one_of["scope"], "tolerance": one_of["request"]["tolerance"], "clock": given["clock"]})
+            partial = output.with_name(f".{output.name}.partial")
+            partial.write_text(json.dumps(told))
+            os.replace(partial, output)
+            print(f"{one_of['name']} {json.dumps(candidate['configuration'])}: {str(known.get('answer', known['outcome']))[:100]}", flush=True)
+
+
+def main(argv: list[str]) -> int:
+    if len(argv) == 2 and argv[0] in ("--one", "--module"):
+        request = json.loads(Path(argv[1]).read_text())
+        print(json.dumps(one(request) if argv[0] == "--one" else whole(request)))
+        return 0
+    if len(argv) != 2:
+        print("usage: python tune_runner.py PACK.json RESULTS.json", file=sys.stderr)
+        return 2
+    every(Path(argv[0]), Path(argv[1]))
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1]))
+    raise SystemExit(main(sys.argv[1:]))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,17 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compile import tune_program
+from compile import tune_program, tune_runner
 from compile.tune_space import Space
 from compile.tune_store import Result, Scope, Store
 from ireeperf import document
 from ireeperf.errors import CompileError
 
-RUNNER = Path(__file__).with_name("tune_runner.py")
 # relative to the default's output; another order of summation moves float32 by about 1e-6
 TOLERANCE = {"f32": 1e-5, "f16": 5e-3}
 DTYPE = {"f32": "float32", "f16": "float16"}
-RUN_SECONDS = 120
 ROUND_US = 5000.0
 TRIES = 200  # proposals in a row that are known or invalid: the space is searched out
 
@@ -42,6 +38,14 @@ class Sweep:
     flags: tuple[str, ...]
     driver: str
     rounds: int
+    result_type: str  # element type of what the dispatch writes
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What the runner is asked, but for the two executables."""
+        kind = "f16" if "f16" in self.space.match.types else "f32"
+        return {"entry": self.entry, "bytes": self.bytes, "driver": self.driver, "dtype": DTYPE[kind], "result_dtype": DTYPE[self.result_type],
+                "tolerance": TOLERANCE[kind], "rounds": self.rounds, "round_us": ROUND_US}
 
 
 def search(sweep: Sweep, store: Store, folder: Path, *, deadline: float, candidates: int, workers: int) -> int:
@@ -59,11 +63,11 @@ def search(sweep: Sweep, store: Store, folder: Path, *, deadline: float, candida
     with ThreadPoolExecutor(workers) as pool:
         while time.monotonic() < deadline:
             while len(waiting) < workers + 1 and added + len(waiting) < candidates:
-                proposal = _propose(study, sweep, known)
+                proposal = _propose(study, sweep, known, store)
                 if proposal is None:
                     break
                 trial, point = proposal
-                waiting.append((trial, point, pool.submit(_build, sweep, point, folder / f"candidate{trial.number}")))
+                waiting.append((trial, point, pool.submit(build, sweep, point, folder / f"candidate{trial.number}")))
             if not waiting:
                 break
             trial, point, future = waiting.pop(0)
@@ -77,17 +81,19 @@ def search(sweep: Sweep, store: Store, folder: Path, *, deadline: float, candida
     return added
 
 
-def _propose(study: Any, sweep: Sweep, known: set[str]) -> tuple[Any, dict[str, int]] | None:
-    """A new point; None when none turns up. Invalid ones are told and not counted: they cost nothing to find again."""
+def _propose(study: Any, sweep: Sweep, known: set[str], store: Store) -> tuple[Any, dict[str, int]] | None:
+    """A new point; None when none turns up. Invalid ones are kept and told, and do not count as tried."""
     import optuna
 
     for _ in range(TRIES):
         trial = study.ask()
         point = {name: trial.suggest_categorical(name, values) for name, values in sweep.space.parameters.items()}
         key = json.dumps(point, sort_keys=True)
-        if key not in known and sweep.space.invalid(point) is None:
+        if key not in known:
             known.add(key)
-            return trial, point
+            if (why := sweep.space.invalid(point)) is None:
+                return trial, point
+            store.add(sweep.scope, point, Result(outcome="invalid", detail=why))
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
     return None
 
@@ -103,9 +109,10 @@ def _told(space: Space, point: Mapping[str, int], result: Result) -> Any:
     return optuna.trial.create_trial(value=1 / result.ratio, params=dict(point), distributions=choices)
 
 
-def _build(sweep: Sweep, point: Mapping[str, int], folder: Path) -> Path | Result:
+def build(sweep: Sweep, point: Mapping[str, int], folder: Path) -> Path | Result:
+    """The candidate compiled; what the compiler said when it would not."""
     try:
-        text = tune_program.configured(sweep.text, sweep.space.match, sweep.space.setting(point))
+        text = tune_program.configured(sweep.text, sweep.space.match, sweep.space.setting(point), sweep.scope.target)
         return tune_program.build(text, folder, sweep.flags)
     except CompileError as error:
         return Result(outcome="compile failed", detail=" ".join(str(error).split())[:500])
@@ -114,29 +121,22 @@ def _build(sweep: Sweep, point: Mapping[str, int], folder: Path) -> Path | Resul
 def measure(sweep: Sweep, candidate: Path, rounds: int) -> Result:
     """Run the default and the candidate in turns, in a process of its own: a candidate that crashes is a result."""
     request = candidate.with_suffix(".request.json")
-    kind = sweep.space.match.types[0]
-    document.write_text(request, json.dumps({
-        "default": str(sweep.default), "candidate": str(candidate), "entry": sweep.entry, "bytes": sweep.bytes, "driver": sweep.driver,
-        "dtype": DTYPE[kind], "tolerance": TOLERANCE[kind], "rounds": rounds, "round_us": ROUND_US}))
-    try:
-        done = subprocess.run([sys.executable, str(RUNNER), str(request)], capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        return Result(outcome="run failed", detail=f"still running after {RUN_SECONDS} s")
-    if done.returncode:
-        words = done.stderr.strip().splitlines()
-        return Result(outcome="run failed", detail=f"exited with code {done.returncode}: {words[-1][:300] if words else 'no words'}")
-    return judged(json.loads(done.stdout.splitlines()[-1]), TOLERANCE[kind])
+    files = {"default": str(sweep.default), "candidate": str(candidate), "rounds": rounds}
+    document.write_text(request, json.dumps(sweep.request | files))
+    return judged(tune_runner.started("--one", request), sweep.request["tolerance"], "cpu")
 
 
-def judged(answer: Mapping[str, Any], tolerance: float) -> Result:
-    """What the runner's answer says of a candidate: CPU time, for other work on the machine distorts it least."""
+def judged(answer: Mapping[str, Any], tolerance: float, clock: str) -> Result:
+    """What the runner's answer says of a candidate. `clock`: cpu, which other work on the machine distorts least; wall for a GPU."""
+    if "failed" in answer:
+        return Result(outcome="run failed", detail=answer["failed"])
     if answer["error"] is None or answer["error"] > tolerance:
         return Result(outcome="wrong", detail=f"relative error {answer['error']} to the default's output, at most {tolerance}")
     rounds = answer["rounds"]
-    low, middle, high = interval([one["baseline_cpu"] / one["cpu"] for one in rounds])
+    low, middle, high = interval([one[f"baseline_{clock}"] / one[clock] for one in rounds])
     return Result(outcome="time", detail=f"relative error {answer['error']:.1e}", ratio=middle, ratio_low=low, ratio_high=high,
-                  baseline_us=statistics.median(one["baseline_cpu"] for one in rounds),
-                  tuned_us=statistics.median(one["cpu"] for one in rounds), runs=len(rounds))
+                  baseline_us=statistics.median(one[f"baseline_{clock}"] for one in rounds),
+                  tuned_us=statistics.median(one[clock] for one in rounds), runs=len(rounds))
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""All results of all sweeps in one SQLite file: a row per candidate, written as soon as it is known, never overwritten."""
+"""All results of all sweeps in one SQLite file: a row per measurement, written as soon as it is known, never overwritten."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from typing import Literal, get_args
 from ireeperf.errors import ConfigError
 
 Outcome = Literal["invalid", "compile failed", "run failed", "wrong", "time"]
+# search: each candidate once; again: the best, with more rounds; module: the whole module, with and without the records
+Phase = Literal["search", "again", "module"]
 APPLICATION = 0x49524550  # SQLite's application_id: "IREP"
-VERSION = 1
+VERSION = 2
 _TABLE = """CREATE TABLE IF NOT EXISTS result (
-    source_sha256 TEXT NOT NULL, target TEXT NOT NULL, compiler TEXT NOT NULL, machine TEXT NOT NULL, configuration TEXT NOT NULL,
-    outcome TEXT NOT NULL, detail TEXT NOT NULL, ratio REAL, ratio_low REAL, ratio_high REAL, baseline_us REAL, tuned_us REAL, runs INTEGER,
-    PRIMARY KEY (source_sha256, target, compiler, machine, configuration)) STRICT"""
+    source_sha256 TEXT NOT NULL, target TEXT NOT NULL, compiler TEXT NOT NULL, flags TEXT NOT NULL, machine TEXT NOT NULL,
+    phase TEXT NOT NULL, configuration TEXT NOT NULL,
+    outcome TEXT NOT NULL, detail TEXT NOT NULL, ratio REAL, ratio_low REAL, ratio_high REAL, baseline_us REAL, tuned_us REAL, runs INTEGER) STRICT"""
+_ONCE = """CREATE UNIQUE INDEX IF NOT EXISTS candidate ON result (source_sha256, target, compiler, flags, machine, configuration)
+    WHERE phase = 'search'"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,7 @@ class Scope:
     source_sha256: str  # of the dispatch's IR
     target: str
     compiler: str
+    flags: str  # sha256 of the compiler's flags
     machine: str
 
 
@@ -73,10 +78,11 @@ class Store:
             self._connection.execute(f"PRAGMA application_id = {APPLICATION}")
             self._connection.execute(f"PRAGMA user_version = {VERSION}")
             self._connection.execute(_TABLE)
+            self._connection.execute(_ONCE)
 
-    def add(self, scope: Scope, configuration: Mapping[str, int], result: Result) -> None:
-        """Keep one result, in a transaction of its own. The first result of a configuration stays."""
-        row = (scope.source_sha256, scope.target, scope.compiler, scope.machine, _key(configuration), result.outcome, result.detail,
+    def add(self, scope: Scope, configuration: Mapping[str, int], result: Result, phase: Phase = "search") -> None:
+        """Keep one result, in a transaction of its own. Of a search, the first result of a configuration stays."""
+        row = (scope.source_sha256, scope.target, scope.compiler, scope.flags, scope.machine, phase, _key(configuration), result.outcome, result.detail,
                result.ratio, result.ratio_low, result.ratio_high, result.baseline_us, result.tuned_us, result.runs)
         try:
             with self._connection:
@@ -84,13 +90,14 @@ class Store:
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
-    def results(self, scope: Scope) -> list[tuple[dict[str, int], Result]]:
-        """What is known within `scope`, in the order it was found."""
+    def results(self, scope: Scope, phase: Phase = "search") -> list[tuple[dict[str, int], Result]]:
+        """What `phase` found within `scope`, in that order."""
         try:
             rows = self._connection.execute(
                 "SELECT configuration, outcome, detail, ratio, ratio_low, ratio_high, baseline_us, tuned_us, runs FROM result "
-                "WHERE source_sha256 = ? AND target = ? AND compiler = ? AND machine = ? ORDER BY rowid",
-                (scope.source_sha256, scope.target, scope.compiler, scope.machine)).fetchall()
+                "WHERE source_sha256 = ? AND target = ? AND compiler = ? AND flags = ? AND machine = ? "
+                "AND phase = ? ORDER BY rowid",
+                (scope.source_sha256, scope.target, scope.compiler, scope.flags, scope.machine, phase)).fetchall()
         except sqlite3.Error as error:
             raise self._failed(error) from error
         names = ("outcome", "detail", "ratio", "ratio_low", "ratio_high", "baseline_us", "tuned_us", "runs")

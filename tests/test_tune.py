@@ -34,7 +34,7 @@ func.func @mm(%a: tensor<32x64xf32>, %b: tensor<64x96xf32>) -> tensor<32x96xf32>
 }
 """
 POINT = {"distribution_0": 32, "distribution_1": 32, "row": 8, "column": 32, "step": 4}
-SCOPE = Scope(source_sha256="a" * 64, target="cpu", compiler="3.13.0", machine="here")
+SCOPE = Scope(source_sha256="a" * 64, target="cpu", compiler="3.13.0", flags="f" * 64, machine="here")
 
 
 @pytest.fixture(scope="module")
@@ -62,22 +62,24 @@ def test_sweep_measures_keeps_and_resumes(sweep, tmp_path):
     assert tune_search.search(sweep, store, tmp_path / "first", deadline=time.monotonic() + 60, candidates=2, workers=1) == 2
     first = store.results(sweep.scope)
     assert tune_search.search(sweep, store, tmp_path / "second", deadline=time.monotonic() + 60, candidates=1, workers=1) == 1
-    points = [point for point, _ in store.results(sweep.scope)]
-    assert store.results(sweep.scope)[:2] == first and len(points) == 3 and points[2] not in points[:2]
+    found = store.results(sweep.scope)
+    points = [point for point, result in found if result.outcome != "invalid"]
+    assert found[:len(first)] == first and len(points) == 3 and points[2] not in points[:2]
+    assert all(sweep.space.invalid(point) == result.detail for point, result in found if result.outcome == "invalid")
     measured = [result for _, result in first if result.outcome == "time"]
     assert measured and all(result.runs == 3 and result.ratio_low <= result.ratio <= result.ratio_high for result in measured)
 
 
 def test_a_candidate_is_really_applied(sweep, tmp_path):
     """Left unstripped, the dump keeps its own configuration: rc 0, nothing applied."""
-    text = tune_program.configured(sweep.text, sweep.space.match, sweep.space.setting(POINT))
+    text = tune_program.configured(sweep.text, sweep.space.match, sweep.space.setting(POINT), "cpu")
     tune_program.build(text, tmp_path / "one", (*sweep.flags, f"--iree-hal-dump-executable-configurations-to={tmp_path / 'seen'}"))
     seen, = (tmp_path / "seen").glob("*.mlir")
     assert "distribution = [32, 32, 0], vector_common_parallel = [8, 32, 0], vector_reduction = [0, 0, 4]" in seen.read_text()
 
 
 def test_a_wrong_candidate_is_told_from_a_right_one(sweep, tmp_path):
-    right = tune_program.build(tune_program.configured(sweep.text, sweep.space.match, sweep.space.setting(POINT)), tmp_path / "right", sweep.flags)
+    right = tune_program.build(tune_program.configured(sweep.text, sweep.space.match, sweep.space.setting(POINT), "cpu"), tmp_path / "right", sweep.flags)
     assert tune_search.measure(sweep, right, 3).outcome == "time"
     spoiled = sweep.text.replace("0.000000e+00", "1.000000e+00")  # sums begin at 1
     assert spoiled != sweep.text
@@ -94,17 +96,17 @@ def test_a_candidate_that_does_not_load_is_a_result(sweep, tmp_path):
 
 def test_a_candidate_that_does_not_compile_is_a_result(sweep, tmp_path):
     refused = replace(sweep, flags=(*sweep.flags, "--iree-no-such-flag"))
-    result = tune_search._build(refused, POINT, tmp_path / "refused")
+    result = tune_search.build(refused, POINT, tmp_path / "refused")
     assert isinstance(result, Result) and result.outcome == "compile failed" and "iree-compile exited" in result.detail
 
 
 def test_difference_sees_what_either_wrote():
     data = np.zeros(4, np.float32)
     expected = np.array([0, 1, 0, 0], np.float32)
-    assert tune_runner.difference(data, expected, expected) == 0
-    assert tune_runner.difference(data, expected, np.array([0, 1, 0, 1], np.float32)) == 1  # wrote where it must not
-    assert tune_runner.difference(data, data, data) == float("inf")  # nothing computed proves nothing
-    assert tune_runner.difference(data, expected, np.array([0, np.nan, 0, 0], np.float32)) == float("inf")
+    assert tune_runner.difference(data, expected, expected, "float32") == 0
+    assert tune_runner.difference(data, expected, np.array([0, 1, 0, 1], np.float32), "float32") == 1  # wrote where it must not
+    assert tune_runner.difference(data, data, data, "float32") == float("inf")  # nothing computed proves nothing
+    assert tune_runner.difference(data, expected, np.array([0, np.nan, 0, 0], np.float32), "float32") == float("inf")
 
 
 def test_space_refuses_what_it_cannot_tile(sweep):
@@ -126,6 +128,7 @@ def test_measurements_of_another_machine_are_not_ours(tmp_path):
     store = Store(tmp_path / "db")
     store.add(SCOPE, {"row": 1}, Result(outcome="time", ratio=2.0))
     assert store.results(replace(SCOPE, machine="elsewhere")) == store.results(replace(SCOPE, compiler="3.12.0")) == []
+    assert store.results(replace(SCOPE, flags="0" * 64)) == []
     store.add(SCOPE, {"row": 1}, Result(outcome="wrong"))  # the first result stays
     assert store.results(SCOPE) == [({"row": 1}, Result(outcome="time", ratio=2.0))]
 
@@ -159,7 +162,7 @@ def test_a_full_database_says_so_and_keeps_what_it_has(tmp_path):
 
 def test_kill_9_loses_nothing(tmp_path):
     program = ("import sys, time; from pathlib import Path; from compile.tune_store import *\n"
-               "store = Store(Path(sys.argv[1])); scope = Scope(source_sha256='a' * 64, target='cpu', compiler='3.13.0', machine='here')\n"
+               "store = Store(Path(sys.argv[1])); scope = Scope(source_sha256='a' * 64, target='cpu', compiler='3.13.0', flags='f' * 64, machine='here')\n"
                "for row in range(10**6): store.add(scope, {'row': row}, Result(outcome='wrong')); print(row, flush=True)")
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "db")], cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
         told = [int(child.stdout.readline()) for _ in range(20)][-1]
