@@ -1,4 +1,9 @@
-"""Ranges of a UNet's layers over real captions: forward hooks that keep one running maximum a tensor, whatever is drawn."""
+"""Ranges of a UNet's layers over real captions: forward hooks that keep running maxima, whatever is drawn.
+
+An input has one maximum a channel, for SmoothQuant (Xiao et al., arXiv 2211.10438): channel k of the input is multiplied by
+w_k^(1-a) / x_k^a and of the weight divided by it, x_k and w_k being the channel's largest magnitudes. Layers that read the same
+input (query, key and value; key and value of cross attention) share the multiplier, so that the input is rounded once.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +25,15 @@ class Maxima:
     def __init__(self) -> None:
         self.found: dict[str, Tensor] = {}
 
-    def see(self, name: str, values: Tensor) -> None:
-        largest = values.detach().abs().amax().float()
+    def see(self, name: str, values: Tensor, channel: int | None = None) -> None:
+        """Over all of `values`, or for each index of dimension `channel`."""
+        others = [dim for dim in range(values.ndim) if channel is None or dim != channel % values.ndim]
+        largest = values.detach().abs().amax(others).float()
         before = self.found.get(name)
         self.found[name] = largest if before is None else torch.maximum(before, largest)
 
     def value(self, name: str) -> float:
-        return float(self.found[name])
+        return float(self.found[name].max())
 
 
 @contextmanager
@@ -47,18 +54,47 @@ def observed(unet: nn.Module) -> Iterator[Maxima]:
             handle.remove()
 
 
-def ranges(maxima: Maxima, **details: Any) -> Quantization:
+def smoothed(unet: nn.Module, maxima: Maxima, strength: float) -> dict[str, Tensor]:
+    """<layer>.premul [in] float32 by layer, for `strength` a in (0, 1); nothing for 0."""
+    premuls: dict[str, Tensor] = {}
+    if not strength:
+        return premuls
+    for name, seen in maxima.found.items():
+        if name.endswith(":"):
+            continue
+        weight = torch.stack([unet.get_submodule(one).weight.float().abs().transpose(0, 1).flatten(1).amax(1)
+                              for one in _sharing(name, maxima)]).amax(0)
+        # a channel that was always zero, or almost, must not be blown up
+        inputs, weights = (values.clamp_min(1e-3 * float(values.max()) or 1.0) for values in (seen, weight))
+        premuls[f"{name}.premul"] = weights ** (1 - strength) / inputs**strength
+    return premuls
+
+
+def ranges(maxima: Maxima, premuls: dict[str, Tensor], **details: Any) -> Quantization:
     """The document. A layer that only ever saw zeros gets range 1, under which zeros stay zeros."""
-    layers = {name: maxima.value(name) or 1.0 for name in maxima.found if not name.endswith(":")}
+    layers = {name: float((seen * premuls.get(f"{name}.premul", torch.ones(()))).max()) or 1.0
+              for name, seen in maxima.found.items() if not name.endswith(":")}
     attentions = sorted({name.rpartition(".")[0] for name in maxima.found if name.endswith(":")})
     return Quantization(source="calibrated", layers=layers, attentions={
         name: AttentionRange(**{field: maxima.value(f"{name}.{part}:") or 1.0 for part, field in _PARTS.items()}) for name in attentions},
         **details)
 
 
+def _sharing(name: str, maxima: Maxima) -> list[str]:
+    """The layers that read what `name` reads, itself among them."""
+    parent, _, last = name.rpartition(".")
+    fused = next((group for group in (("to_q", "to_k", "to_v"), ("to_k", "to_v")) if last in group
+                  and all(_same(maxima.found.get(f"{parent}.{one}"), maxima.found[name]) for one in group)), (last,))
+    return [f"{parent}.{one}" if parent else one for one in fused]
+
+
+def _same(first: Tensor | None, second: Tensor) -> bool:
+    return first is not None and first.shape == second.shape and bool((first == second).all())
+
+
 def _input_hook(maxima: Maxima, name: str) -> Any:
     def hook(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        maxima.see(name, arguments[0])
+        maxima.see(name, arguments[0], channel=1 if isinstance(module, nn.Conv2d) else -1)
     return hook
 
 

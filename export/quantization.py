@@ -48,6 +48,7 @@ class Quantization:
     samples: int = 0
     steps: int = 0
     guidance_scale: float = 0.0
+    smoothing: float = 0.0  # SmoothQuant's strength, 0 without
     layers: dict[str, float] = field(default_factory=dict)  # linear layer or convolution -> input_amax
     attentions: dict[str, AttentionRange] = field(default_factory=dict)
     tensors_sha256: dict[str, str] = field(default_factory=dict)  # file beside the document -> digest

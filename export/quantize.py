@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -39,6 +40,7 @@ class QuantizeSettings:
     count: int
     batch_size: int
     steps: int | None
+    smoothing: float
     import_amd: Path | None
     output: Path | None
 
@@ -51,6 +53,8 @@ def parse(argv: Sequence[str] | None = None) -> QuantizeSettings:
     parser.add_argument("--count", type=int, default=500, help="only the first samples (default %(default)s)")
     parser.add_argument("--batch-size", type=int, default=1, help="samples at a time (default %(default)s)")
     parser.add_argument("--steps", type=int, help="denoising steps a sample (default: the model JSON's)")
+    parser.add_argument("--smoothing", type=float, default=0.9, metavar="A", help="strength of SmoothQuant, 0 (off) to below 1 "
+                        "(default %(default)s, AMD's)")
     parser.add_argument("--import-amd", type=Path, metavar="FOLDER", help="AMD's params.safetensors and quant_params.json, no calibration")
     parser.add_argument("--output", type=Path, help="folder to write (default <checkpoint>/quantization)")
     settings = QuantizeSettings(**vars(parser.parse_args(argv)))
@@ -58,30 +62,34 @@ def parse(argv: Sequence[str] | None = None) -> QuantizeSettings:
         raise ConfigError("give --model-json and --samples to calibrate, or --import-amd to import; one of the two")
     if settings.count < 1 or settings.batch_size < 1 or (settings.steps is not None and settings.steps < 1):
         raise ConfigError(f"--count {settings.count}, --batch-size {settings.batch_size} and --steps {settings.steps} must be at least 1")
+    if not 0 <= settings.smoothing < 1:
+        raise ConfigError(f"--smoothing is {settings.smoothing}; 0 (off) to below 1")
     return settings
 
 
-def calibrate(config: ModelConfig, checkpoint: str, samples: SampleSet, count: int, batch_size: int, steps: int) -> Quantization:
-    """Draw the first `count` samples with the unquantized UNet (no picture is decoded) and keep the maxima."""
+def calibrate(config: ModelConfig, settings: QuantizeSettings, samples: SampleSet) -> tuple[Quantization, dict[str, Any]]:
+    """Draw samples with the unquantized UNet (no picture is decoded) and keep the maxima; the document and its tensors."""
     import torch
 
     from export import checkpoint as checkpoints
-    from export.calibrate import observed, ranges
+    from export.calibrate import observed, ranges, smoothed
 
     if samples.max_seq_len != config.max_seq_len or samples.latents.shape[1:] != config.latent_shape:
         raise ConfigError(f"the samples have {samples.max_seq_len} tokens and latents {samples.latents.shape[1:]}, the model JSON says "
                           f"{config.max_seq_len} and {config.latent_shape}; make them with this model JSON")
+    steps, batch_size, checkpoint = settings.steps or config.num_inference_steps, settings.batch_size, str(settings.checkpoint)
     plain = replace(config, unet_quant_dtype=None, use_fp8_punet=None, unet_precision=None, layer_precisions={}, num_inference_steps=steps)
     clip, unet = (checkpoints.load(plain, module, checkpoint) for module in ("clip", "scheduled_unet"))
-    count = min(count, len(samples))
+    count = min(settings.count, len(samples))
     started = time.monotonic()
     with torch.no_grad(), observed(unet.unet) as maxima:
         for first in range(0, count, batch_size):
             rows = range(first, min(first + batch_size, count))
             draw(clip, unet, samples, rows, config.guidance_scale, steps)
             print(f"calibrated {rows[-1] + 1} of {count} samples: {time.monotonic() - started:.0f} s", flush=True)
-    return ranges(maxima, model=config.model, captions=f"{samples.name} {samples.digest}", samples=count, steps=steps,
-                  guidance_scale=config.guidance_scale)
+    premuls = smoothed(unet.unet, maxima, settings.smoothing)
+    return ranges(maxima, premuls, model=config.model, captions=f"{samples.name} {samples.digest}", samples=count, steps=steps,
+                  guidance_scale=config.guidance_scale, smoothing=settings.smoothing), premuls
 
 
 def draw(clip: Any, unet: Any, samples: SampleSet, rows: Sequence[int], guidance_scale: float, steps: int) -> Any:
@@ -99,20 +107,27 @@ def draw(clip: Any, unet: Any, samples: SampleSet, rows: Sequence[int], guidance
 
 def import_amd(folder: Path, output: Path) -> Quantization:
     """Write AMD's parameters in our format."""
-    import shutil
-
-    from safetensors.torch import save_file
-
     from export import amd_parameters
 
     found, tensors = amd_parameters.read(folder)
-    output.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous().clone() for name, value in tensors.items()}, output / UNET_TENSORS)
-    names = [UNET_TENSORS]
+    written = write(found, tensors, output)
     if (folder / quantization.AMD_VAE).is_file():
         shutil.copyfile(folder / quantization.AMD_VAE, output / VAE_TENSORS)
-        names.append(VAE_TENSORS)
-    return replace(found, tensors_sha256={name: document.digest(output / name) for name in names})
+        written = replace(written, tensors_sha256=written.tensors_sha256 | {VAE_TENSORS: document.digest(output / VAE_TENSORS)})
+        document.write(written, output / NAME)
+    return written
+
+
+def write(found: Quantization, tensors: dict[str, Any], output: Path) -> Quantization:
+    """The document and its tensors; what was written."""
+    from safetensors.torch import save_file
+
+    output.mkdir(parents=True, exist_ok=True)
+    if tensors:
+        save_file({name: value.contiguous().clone() for name, value in tensors.items()}, output / UNET_TENSORS)
+        found = replace(found, tensors_sha256={UNET_TENSORS: document.digest(output / UNET_TENSORS)})
+    document.write(found, output / NAME)
+    return found
 
 
 def main() -> int:
@@ -126,11 +141,9 @@ def main() -> int:
         else:
             assert settings.model_json is not None and settings.samples is not None
             config = model_config.read(settings.model_json)
-            found = calibrate(config, str(settings.checkpoint), read_samples(settings.samples), settings.count, settings.batch_size,
-                              settings.steps or config.num_inference_steps)
+            found = write(*calibrate(config, settings, read_samples(settings.samples)), output)
     except OSError as error:
         raise ConfigError(f"cannot write {output}: {error.strerror or error}; free the disk or choose another --output") from error
-    document.write(found, output / NAME)
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     print(json.dumps({"output": str(output), "source": found.source, "layers": len(found.layers), "attentions": len(found.attentions),
                       "samples": found.samples, "steps": found.steps, "peak_bytes": peak_bytes}))
