@@ -17,6 +17,9 @@ def flags(target: Target, spec: Path | None) -> list[str]:
     # All graph-level optimizations, among them the fusions that make up most of the difference to O0 on every target
     chosen.append("--iree-opt-level=O3")
     if spec is not None:
+        # IREE 3.13 loads the spec under a lock and verifies it on its thread pool: the waiting thread may take up another executable,
+        # which wants the same lock, and the compile hangs for ever (seen once in four compiles of the full-size UNet with 100 records)
+        chosen.append("--mlir-disable-threading")
         # The same file serves every backend; on CUDA the tuning-spec flag exits 0 and applies nothing (IREE 3.13)
         name = "--iree-codegen-transform-dialect-library" if target.backend == "cuda" else "--iree-codegen-tuning-spec-path"
         chosen.append(f"{name}={spec}")

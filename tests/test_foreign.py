@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from compile import tuning_spec
+from compile import flags, target, tuning_spec
 from ireeperf.errors import ConfigError
 from specs import foreign
 
@@ -114,3 +114,10 @@ def test_a_build_is_refused_before_anything_is_spent_on_it(text: str, words: str
         tuning_spec.check_by_hand(path)
     path.write_text(NEW)
     tuning_spec.check_by_hand(path)
+
+
+def test_a_compile_with_a_spec_runs_on_one_thread(tmp_path: Path) -> None:
+    """With threads IREE 3.13 can wait for itself while it loads the spec (compile/flags.py)."""
+    for name in ("cpu", "gfx942", "sm_80"):
+        assert "--mlir-disable-threading" in flags.flags(target.find(name), tmp_path / "spec.mlir")
+        assert "--mlir-disable-threading" not in flags.flags(target.find(name), None)
