@@ -150,11 +150,14 @@ class Judges:
             self._reader[index], self._read[index] = np.where(several, -2, wave.number), wave.barriers
 
     def _log_store(self, access: Access, pointers: tuple[int, int, int]) -> None:
-        """Addresses of a buffer store, lanes out of the descriptor's range left out; other stores are found by their traces only."""
+        """Addresses of a buffer store, lanes out of the descriptor's range left out, or of a global store (of a buffer beyond 2 GB)."""
         instruction = access.instruction
-        if not access.name.startswith("BUFFER_"):
-            return
         scalars, vectors, _ = self._registers(*pointers)
+        if access.name.startswith("GLOBAL_"):
+            self.stores.append((_global_addresses(instruction, scalars, vectors)[self._active(scalars)], access.bytes))
+            return
+        if not access.name.startswith("BUFFER_"):
+            return  # found by its trace only
         first = _number(instruction.srsrc)
         start = (int(scalars[first]) | int(scalars[first + 1]) << 32) & 0xFFFFFFFFFFFF
         offset = np.full(64, int(instruction.offset), np.int64)
@@ -195,6 +198,16 @@ def read_access(name: str, address: int, instruction: Any) -> Access:
     return Access(name=name, address=address, touched=frozenset(touched), queue=queue, loaded=frozenset(written if queue else ()),
                   is_store="STORE" in name or "WRITE" in name, bytes=size, lds_address=address_register, lds_offsets=offsets,
                   instruction=instruction)
+
+
+def _global_addresses(instruction: Any, scalars: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Addresses [64]: a scalar pair and 32-bit offsets, or 64-bit vector pairs where the scalar field is off (0x7f); 13-bit signed offset."""
+    register, scalar = _number(instruction.addr), _number(instruction.saddr)
+    register -= _VECTOR if register >= _VECTOR else 0
+    found = vectors[register].astype(np.int64) + ((int(instruction.offset) & 0x1FFF) ^ 0x1000) - 0x1000
+    if scalar < 106:
+        return found + (int(scalars[scalar]) | int(scalars[scalar + 1]) << 32)
+    return found + (vectors[register + 1].astype(np.int64) << 32)
 
 
 def _lds(name: str, instruction: Any, size: int) -> tuple[int, tuple[int, ...]]:

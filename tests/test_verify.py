@@ -116,6 +116,19 @@ def test_inactive_lanes_are_not_judged():
     assert machine.findings() == ""
 
 
+def test_a_global_store_is_logged():
+    machine = Machine()
+    scalars, vectors, _ = machine.state[0]
+    scalars[126:128], scalars[4:6] = (3, 0), (0x1000, 2)  # two lanes
+    vectors[7, :2], vectors[8, :2] = (16, 32), (1, 1)
+    fields = {"addr": SimpleNamespace(offset=VECTOR + 7), "offset": 0x1FF8}
+    for saddr in (4, 127):
+        decoded = SimpleNamespace(**fields, saddr=SimpleNamespace(offset=saddr))
+        machine.run(instruction("GLOBAL_STORE_SHORT", queue="vm", is_store=True, bytes=2, instruction=decoded))
+    with_scalar, without = (addresses.tolist() for addresses, _ in machine.judges.stores)
+    assert with_scalar == [0x200001008, 0x200001018] and without == [0x100000008, 0x100000018]
+
+
 def test_registers_of_an_sdwa_instruction():
     """v_mul_u32_u24_sdwa v22, v22, s11: the second source's field names a scalar."""
     sdwa = type("VOP2_SDWA", (), {"vsrc0": SimpleNamespace(offset=VECTOR + 22)})()
