@@ -1,6 +1,7 @@
-"""Search tile sizes for the dispatches of a CPU build, against the compiler's default, and keep every result.
+"""Search configurations for the dispatches of a build, against the compiler's default, and keep every result.
 
     python -m compile.tune build/sdxl_nano_fp32_bs8-cpu --dispatch 'conv_2x16x16' --budget 5m
+    python -m compile.tune build/sdxl_fp16_bs2-mi325x-cpx --dispatch 'matmul_like' --measure pack candidates.zip
 
 A candidate that is faster alone becomes a record only when the whole module is faster with it (docs/TUNING.md).
 """
@@ -12,7 +13,8 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +26,18 @@ from compile import (
     manifest,
     target,
     tune_module,
+    tune_pack,
+    tune_plot,
     tune_program,
     tune_runner,
     tune_search,
     tune_space,
+    tune_space_gpu,
 )
 from compile.cache import Cache, key_of
 from compile.dispatch_ir import Dispatch
 from compile.flags import flags
+from compile.manifest import Manifest
 from compile.target import Target
 from compile.tune_module import Winner
 from compile.tune_search import Sweep
@@ -40,6 +46,7 @@ from ireeperf import document
 from ireeperf.errors import CompileError, ConfigError, MissingFileError, exit_code
 
 AGAIN, FINAL_ROUNDS = 3, 31
+MEASURES = {"local": 0, "pack": 1, "ingest": 1}  # and how many files each takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +61,8 @@ class TuneSettings:
     jobs: int
     database: Path | None
     records: Path | None
+    measure: tuple[str, ...]
+    plot: Path | None
 
 
 def parse(argv: Sequence[str] | None = None) -> TuneSettings:
@@ -66,7 +75,13 @@ def parse(argv: Sequence[str] | None = None) -> TuneSettings:
     parser.add_argument("--jobs", type=int, default=1, help="compiles beside the measurement (default %(default)s)")
     parser.add_argument("--database", type=Path, help="all results (default tuning.sqlite in IREE_BUILD_DIR)")
     parser.add_argument("--records", type=Path, help="folder that winners are kept in (default specs/<target>/<model JSON>)")
-    settings = TuneSettings(**vars(parser.parse_args(argv)))
+    parser.add_argument("--measure", nargs="+", default=["local"], metavar="local|pack FILE.zip|ingest FILE.json",
+                        help="here (default), on a machine without the compiler, or what it brings back")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw what the database has of these dispatches")
+    given = vars(parser.parse_args(argv))
+    settings = TuneSettings(**given | {"measure": tuple(given["measure"])})
+    if MEASURES.get(settings.measure[0]) != len(settings.measure) - 1:
+        raise ConfigError(f"--measure {' '.join(settings.measure)}: give local, pack FILE.zip or ingest FILE.json, and the manifest before it")
     for name in ("candidates", "rounds", "jobs"):
         if getattr(settings, name) < 1:
             raise ConfigError(f"--{name} is {getattr(settings, name)}; at least 1")
@@ -94,11 +109,12 @@ def chosen(zips: Sequence[Path], pattern: str) -> list[tuple[Dispatch, Path]]:
     return sorted(found.values(), key=lambda pair: -pair[0].flops * max(pair[0].calls, 1))
 
 
-def prepared(one: Dispatch, zip_path: Path, on: Target, folder: Path, rounds: int) -> Sweep | str:
+def prepared(one: Dispatch, zip_path: Path, on: Target, folder: Path, rounds: int, machine: str) -> Sweep | str:
     """The sweep of one dispatch, its default compiled; or why it cannot be tuned."""
     text = dumps.read(zip_path, f"benchmark/{one.name}.mlir").decode()
     pipeline = tune_program.PIPELINE.search(one.configuration)
-    space = tune_space.space(one.match, pipeline[1] if pipeline else "")
+    space = (tune_space.space(one.match, pipeline[1] if pipeline else "") if on.backend == "cpu" else
+             tune_space_gpu.space(one.match, one.configuration, on.name))
     if isinstance(space, str):
         return space
     if set(space.match.types) - tune_search.TOLERANCE.keys():
@@ -106,16 +122,15 @@ def prepared(one: Dispatch, zip_path: Path, on: Target, folder: Path, rounds: in
     if len(written := tune_program.stored(one.configured_text)) != 1 or written - tune_search.TOLERANCE.keys():
         return f"it writes {', '.join(sorted(written)) or 'nothing that is recognized'}; results are compared in one of {', '.join(tune_search.TOLERANCE)}"
     given = tuple(flags(on, None))
-    scope = Scope(source_sha256=one.source_sha256, target=on.name, compiler=compiler.compiler_version(), flags=key_of(given),
-                  machine=tune_runner.machine("local-sync"))
+    scope = Scope(source_sha256=one.source_sha256, target=on.name, compiler=compiler.compiler_version(), flags=key_of(given), machine=machine)
     try:
         entry, size = tune_program.entry(text)
         text = tune_program.stripped(tune_program.with_data(text))
         default = tune_program.build(text, folder / "default", given)
     except CompileError as error:
         return f"its stand-alone program: {' '.join(str(error).split())[:300]}"
-    return Sweep(space=space, scope=scope, text=text, entry=entry, bytes=size, default=default, flags=given, driver="local-sync", rounds=rounds,
-                 result_type=written.pop())
+    return Sweep(space=space, scope=scope, text=text, entry=entry, bytes=size, default=default, flags=given, rounds=rounds,
+                 driver="local-sync" if on.backend == "cpu" else on.driver, result_type=written.pop())
 
 
 def tune(one: Dispatch, sweep: Sweep, store: Store, folder: Path, settings: TuneSettings, deadline: float) -> tuple[Winner | None, dict[str, Any]]:
@@ -137,45 +152,100 @@ def tune(one: Dispatch, sweep: Sweep, store: Store, folder: Path, settings: Tune
                     "result": document.to_dict(winner.result if winner else again[0][1]) if again else None}
 
 
-def sweeps(zips: Sequence[Path], on: Target, store: Store, settings: TuneSettings) -> tuple[list[Winner], int]:
-    """Tune one dispatch after the other until the budget is spent: winners, and how many were tuned."""
-    deadline, winners, tuned = time.monotonic() + settings.budget, list[Winner](), 0
+def prepare_all(zips: Sequence[Path], on: Target, settings: TuneSettings, machine: str, deadline: float) -> Iterator[tuple[Dispatch, Sweep, Path]]:
+    """Each dispatch that can be tuned, its sweep and a folder that is gone with the next one, until `deadline`."""
     for one, path in chosen(zips, settings.dispatch):
         if time.monotonic() > deadline:
-            break
+            return
         with tempfile.TemporaryDirectory() as scratch:
-            sweep = prepared(one, path, on, Path(scratch), settings.rounds)
+            sweep = prepared(one, path, on, Path(scratch), settings.rounds, machine)
             if isinstance(sweep, str):
                 print(f"{one.name}: not tuned, {sweep}", flush=True)
                 continue
-            winner, said = tune(one, sweep, store, Path(scratch), settings, deadline)
+            yield one, sweep, Path(scratch)
+
+
+def local(zips: Sequence[Path], found: Manifest, build: Path, on: Target, store: Store, settings: TuneSettings) -> dict[str, Any]:
+    """Search, measure again, check the whole module, on this machine."""
+    if on.backend != "cpu":
+        raise ConfigError(f"the build is for {on.name}, and this command measures on the CPU only; --measure pack FILE.zip takes candidates to a GPU")
+    if found.spec is not None:
+        raise ConfigError(f"the build has the spec {found.spec.path}, and a sweep starts from the compiler's defaults; compile with --td-spec none")
+    deadline, winners, panels = time.monotonic() + settings.budget, list[Winner](), dict[str, Scope]()
+    for one, sweep, scratch in prepare_all(zips, on, settings, tune_runner.machine("local-sync"), deadline):
+        winner, said = tune(one, sweep, store, scratch, settings, deadline)
         winners += [winner] if winner else []
-        tuned += 1
+        panels[one.name] = sweep.scope
         print(f"{one.name}: {json.dumps(said)}", flush=True)
-    return winners, tuned
+    plot(panels, store, settings.plot)
+    records = tune_module.keep(winners, found, build, on, store, settings.records)
+    return {"tuned": len(panels), "faster_alone": len(winners), "records": [one.name for one in records], "candidate_only": len(winners) - len(records)}
+
+
+def pack(zips: Sequence[Path], on: Target, settings: TuneSettings) -> dict[str, Any]:
+    """Compile candidates into the archive that another machine measures."""
+    output, entries = Path(settings.measure[1]), list[dict[str, Any]]()
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            for one, sweep, scratch in prepare_all(zips, on, settings, "", time.monotonic() + settings.budget):
+                entries.append(tune_pack.add(archive, len(entries), one.name, sweep, scratch, settings.candidates, settings.jobs))
+                print(f"{one.name}: {sum(item['file'] is not None for item in entries[-1]['candidates'])} of "
+                      f"{len(entries[-1]['candidates'])} candidates to be measured", flush=True)
+            tune_pack.finish(archive, entries, "local-sync" if on.backend == "cpu" else on.driver)
+        if not entries:
+            raise ConfigError("no dispatch can be tuned, nothing is packed; give another --dispatch or a longer --budget")
+        partial.replace(output)
+    except OSError as error:
+        raise ConfigError(f"cannot write {output}: {error.strerror}; free the disk or choose another folder") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return {"archive": str(output), "packed": len(entries), "candidates": sum(len(entry["candidates"]) for entry in entries)}
+
+
+def ingest(zips: Sequence[Path], store: Store, settings: TuneSettings) -> dict[str, Any]:
+    """Keep what another machine measured, and say which candidates were faster there."""
+    names = {one.source_sha256: one.name for path in zips for one in dispatch_ir.dispatches(path)}
+    added = tune_pack.ingest(Path(settings.measure[1]), store, names)
+    faster = 0
+    for scope, count in added:
+        known = [(point, result) for point, result in store.results(scope) if result.ratio_low]
+        point, best = max(known, key=lambda pair: pair[1].ratio or 0, default=({}, None))
+        faster += best is not None and (best.ratio_low or 0) > 1
+        print(f"{names[scope.source_sha256]}: {count} new, best {json.dumps(point)} {json.dumps(document.to_dict(best)) if best else 'none'}", flush=True)
+    plot({names[scope.source_sha256]: scope for scope, _ in added}, store, settings.plot)
+    print("candidate_only: records need the whole module measured too, and an archive holds single dispatches", flush=True)
+    return {"machine": added[0][0].machine if added else None, "ingested": sum(count for _, count in added), "faster_alone": faster}
+
+
+def plot(panels: Mapping[str, Scope], store: Store, output: Path | None) -> None:
+    """Draw the ratios that `store` has of each scope, where a picture is asked for."""
+    if output is not None:
+        document.write_text(output, tune_plot.svg([(name, [result.ratio for _, result in store.results(scope) if result.ratio])
+                                                   for name, scope in panels.items()]))
+        print(f"plot {output}", flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     settings = parse(argv)
     found = manifest.read(settings.manifest)
     on = target.find(found.target)
-    if on.backend != "cpu":
-        raise ConfigError(f"the build is for {on.name}; this sweep measures on the CPU it runs on: give a build for cpu, cpu-avx2 or cpu-avx512")
-    if found.spec is not None:
-        raise ConfigError(f"the build has the spec {found.spec.path}, and a sweep starts from the compiler's defaults; compile with --td-spec none")
     folder = settings.manifest if settings.manifest.is_dir() else settings.manifest.parent
     zips = [folder / f"{Path(one.path).stem}{dumps.SUFFIX}" for one in found.executables]
     if missing := [str(path) for path in zips if not path.is_file()]:
         raise MissingFileError(f"no dumps {', '.join(missing)}; compile again with ./compile/precompile.py")
     database = settings.database or Cache().folder / "tuning.sqlite"
-    print(f"tune {settings.manifest} target {on.name} compiler {compiler.compiler_version()} dispatch {settings.dispatch or 'all'!r} "
-          f"budget {settings.budget:.0f} s candidates {settings.candidates} rounds {settings.rounds} database {database}", flush=True)
-    store = Store(database)
-    winners, tuned = sweeps(zips, on, store, settings)
-    records = tune_module.keep(winners, found, folder, on, store, settings.records)
-    store.close()
-    print(json.dumps({"target": on.name, "tuned": tuned, "faster_alone": len(winners), "records": [one.name for one in records],
-                      "candidate_only": len(winners) - len(records), "database": str(database)}))
+    print(f"tune {settings.manifest} target {on.name} compiler {compiler.compiler_version()} dispatch {settings.dispatch or 'all'!r} measure "
+          f"{' '.join(settings.measure)} budget {settings.budget:.0f} s candidates {settings.candidates} rounds {settings.rounds} jobs "
+          f"{settings.jobs} database {database} records {settings.records} plot {settings.plot}", flush=True)
+    if settings.measure[0] == "pack":
+        done = pack(zips, on, settings)
+    else:
+        store = Store(database)
+        done = ingest(zips, store, settings) if settings.measure[0] == "ingest" else local(zips, found, folder, on, store, settings)
+        store.close()
+        done |= {"database": str(database)}
+    print(json.dumps({"target": on.name, **done}))
     return 0
 
 

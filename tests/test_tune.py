@@ -52,7 +52,7 @@ def zipped(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sweep(zipped):
     (one, path), = tune.chosen([zipped], "matmul")
-    found = tune.prepared(one, path, CPU, zipped.parent / "sweep", 3)
+    found = tune.prepared(one, path, CPU, zipped.parent / "sweep", 3, "here")
     assert not isinstance(found, str), found
     return found
 

@@ -137,7 +137,7 @@ def test_the_command_from_manifest_to_last_line(build, tmp_path, capsys):
 def test_builds_that_cannot_be_tuned(build, tmp_path):
     found = manifest.read(build)
     for name, changed, words in (("spec", replace(found, spec=Spec(path="x.mlir", sha256="0")), "--td-spec none"),
-                                 ("gpu", replace(found, target="gfx942"), "measures on the CPU")):
+                                 ("gpu", replace(found, target="gfx942"), "--measure pack")):
         (tmp_path / name).mkdir()
         document.write(changed, tmp_path / name / "manifest.json")
         with pytest.raises(ConfigError, match=words):

@@ -1,0 +1,111 @@
+"""What a sweep may set for a matrix dispatch on a GPU: tiles, instruction and stages around the compiler's own choice (TileAndFuse)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from compile.compiler import compiler_version
+from compile.tune_space import Point
+from ireeperf.errors import ConfigError
+from specs import lowering_keys as keys
+from specs import tiling_check
+from specs.match import Match
+from specs.record import Setting, TuningRecord
+
+SUBGROUPS, TILES, STEPS, STAGES = (1, 2, 4), (1, 2, 4, 8), (1, 2, 4, 8), (1, 2, 3)
+_PIPELINE = re.compile(r"#iree_gpu\.pipeline<(\w+)> workgroup_size = \[([\d, ]+)\] subgroup_size = (\d+)")
+_CONFIG = re.compile(r"#iree_gpu\.lowering_config<\{(.*)\}>")
+_LIST = re.compile(r"(\w+) = \[([\d, ]*)\]")
+_MMA = re.compile(r"mma_kind = #iree_gpu\.\w*mma_layout<(\w+)>")
+_OPTION = re.compile(r"(prefetch_num_stages|no_reduce_shared_memory_bank_conflicts|use_igemm_convolution) = (\w+)")
+_FAMILY = re.compile(r"V?(\w+?)_\d+x\d+x\d+_(\w+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuSpace:
+    """Parameters of one dispatch: `rows`, `columns`: subgroups along M and N; `row`, `column`: instructions of each; `step`: along K;
+    `mma`: index into `instructions`; `stages`: of the prefetch. The rest stays as in `default`."""
+
+    match: Match
+    default: Setting
+    target: str
+    instructions: tuple[str, ...]
+    parameters: dict[str, tuple[int, ...]]
+
+    def setting(self, point: Point) -> Setting:
+        """`point` as what a record sets."""
+        m, n, k = self._loops()
+        name = self.instructions[point["mma"]]
+        rows, columns, _ = keys.mma_shape(name)
+        tiles, shares, steps = (list(self.default.lowering_config[key]) for key in ("workgroup", "subgroup", "reduction"))
+        tiles[m], tiles[n] = point["rows"] * point["row"] * rows, point["columns"] * point["column"] * columns
+        shares[m], shares[n], steps[k] = point["row"], point["column"], point["step"]
+        others = 1
+        for loop, (tile, share) in enumerate(zip(tiles, shares, strict=True)):
+            others *= 1 if loop in (m, n) or not tile or not share else tile // share
+        threads = point["rows"] * point["columns"] * others * keys.SUBGROUP_SIZE[keys.architecture(self.target)]
+        config = self.default.lowering_config | {"workgroup": tiles, "subgroup": shares, "reduction": steps, "mma_kind": name}
+        return replace(self.default, lowering_config=config, workgroup_size=(threads, 1, 1),
+                       options=self.default.options | {"prefetch_num_stages": point["stages"]})
+
+    def invalid(self, point: Point) -> str | None:
+        """Why `point` cannot be a configuration, or None."""
+        record = _record(self.match, self.setting(point), self.target)
+        sizes, tiles = tiling_check.loops(record)[0], record.set.lowering_config["workgroup"]
+        for loop, (size, tile) in enumerate(zip(sizes, tiles, strict=True)):
+            if tile and size % tile:
+                return f"workgroup[{loop}] {tile} does not divide {size}"
+        try:
+            tiling_check.check(record)
+        except ConfigError as error:
+            return str(error)
+        return None
+
+    def _loops(self) -> tuple[int, int, int]:
+        roles = tiling_check.loops(_record(self.match, self.default, self.target))[1]
+        return roles["m"][-1], roles["n"][-1], roles["k"][-1]
+
+
+def space(match: Match | None, configuration: str, target: str) -> GpuSpace | str:
+    """The space around the `configuration` that the dump of a dispatch shows, or why there is none."""
+    if match is None or match.kind not in ("contraction", "convolution"):
+        return f"its root is {match.kind if match else 'no operation that records match'}; contractions and convolutions are generated for"
+    default = setting_of(configuration)
+    if isinstance(default, str):
+        return default
+    if min(match.dims) < 1:
+        return f"its loops {match.dims} are not all of known size"
+    sizes, roles = tiling_check.loops(_record(match, default, target))
+    if not (roles.get("m") and roles.get("n") and roles.get("k")) or len(default.lowering_config["workgroup"]) != len(sizes):
+        return "its tiles do not go over loops of M, N and K"
+    where, chosen = keys.architecture(target), default.lowering_config["mma_kind"]
+    family = _family(chosen)
+    names = tuple(name for name in (*keys.MMA[where], *keys.VIRTUAL_MMA[where]) if _family(name) == family) or (chosen,)
+    return GpuSpace(match=match, default=default, target=target, instructions=names, parameters={
+        "rows": SUBGROUPS, "columns": SUBGROUPS, "row": TILES, "column": TILES, "step": STEPS, "mma": tuple(range(len(names))), "stages": STAGES})
+
+
+def setting_of(configuration: str) -> Setting | str:
+    """The compiler's choice as a record would set it; or why it is none that candidates are made from."""
+    pipeline, config, kind = _PIPELINE.search(configuration), _CONFIG.search(configuration), _MMA.search(configuration)
+    if pipeline is None or pipeline[1] != "TileAndFuse":
+        return f"its pipeline is {pipeline[1] if pipeline else 'not known'}; candidates are generated for TileAndFuse"
+    lists = {name: [int(size) for size in sizes.split(",") if size.strip()] for name, sizes in _LIST.findall(config[1])} if config else {}
+    if kind is None or not {"workgroup", "subgroup", "reduction"} <= lists.keys():
+        return "it uses no matrix instruction by tiles of subgroups"
+    if strange := lists.keys() - {"workgroup", "subgroup", "reduction", "promote_operands"}:
+        return f"its configuration has {', '.join(sorted(strange))}, which candidates would have to fit"
+    options = {name: int(value) if value.isdigit() else value == "true" for name, value in _OPTION.findall(configuration)}
+    return Setting(pipeline=pipeline[1], lowering_config=lists | {"mma_kind": kind[1]}, subgroup_size=int(pipeline[3]), options=options,
+                   workgroup_size=tuple(int(size) for size in pipeline[2].split(",")))
+
+
+def _family(name: str) -> tuple[str, ...] | None:
+    found = _FAMILY.fullmatch(name)
+    return found.groups() if found else None
+
+
+def _record(match: Match, setting: Setting, target: str) -> TuningRecord:
+    """What the checks of records take; it is never written."""
+    return TuningRecord(target=target, match=match, set=setting, evidence="ported", source="compile.tune", compiler=compiler_version(), date="")

@@ -1,0 +1,122 @@
+"""compile.tune --measure pack and ingest: candidates out, the runner alone, results back under the measuring machine's name; GPU candidates."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree
+import zipfile
+from dataclasses import replace
+
+import pytest
+
+from compile import dispatch_ir, dumps, tune, tune_pack, tune_plot, tune_runner, tune_search, tune_space_gpu
+from compile.tune_store import Scope, Store
+from ireeperf.errors import ConfigError
+from specs.match import Match
+from tests.test_tune_module import build, small_flags  # noqa: F401 - fixtures
+
+MMT = Match(kind="contraction", types=("f16", "f16", "f32"), maps=("(d0, d1, d2) -> (d0, d2)", "(d0, d1, d2) -> (d1, d2)", "(d0, d1, d2) -> (d0, d1)"),
+            dims=(2048, 10240, 1280))
+CHOICE = ("#iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [256, 1, 1] subgroup_size = 64, "
+          "{gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 2, no_reduce_shared_memory_bank_conflicts = false>}> "
+          "#iree_gpu.lowering_config<{mma_kind = #iree_gpu.mma_layout<MFMA_F32_16x16x16_F16>, promote_operands = [0, 1], reduction = [0, 0, 4], "
+          "subgroup = [4, 4, 0], workgroup = [128, 128, 0]}>")
+DEFAULT = {"rows": 2, "columns": 2, "row": 4, "column": 4, "step": 4, "mma": 0, "stages": 2}
+
+
+def test_round_trip(build, tmp_path):  # noqa: F811
+    """Pack, run the runner in a folder of its own, ingest; a result of another build and a foreign answer are refused."""
+    given = [str(build), "--dispatch", "matmul", "--candidates", "2", "--rounds", "3", "--database", str(tmp_path / "db")]
+    assert tune.main([*given, "--measure", "pack", str(tmp_path / "c.zip")]) == 0
+    with zipfile.ZipFile(tmp_path / "c.zip") as archive:
+        archive.extractall(tmp_path / "there")
+    done = subprocess.run([sys.executable, "-I", "tune_runner.py", "pack.json", "results.json"], cwd=tmp_path / "there", capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 0, done.stderr
+    path = tmp_path / "there" / "results.json"
+    told = json.loads(path.read_text())
+    assert told["machine"] == tune_runner.machine("local-sync") and len(told["results"]) == 2
+    path.write_text(json.dumps(told | {"machine": "another"}))
+    assert tune.main([*given, "--measure", "ingest", str(path), "--plot", str(tmp_path / "p.svg")]) == 0
+    one = next(found for found in dispatch_ir.dispatches(build / f"small{dumps.SUFFIX}") if found.match)
+    store, scope = Store(tmp_path / "db"), Scope(**told["results"][0]["scope"])
+    kept = store.results(replace(scope, machine="another"))
+    assert [point for point, _ in kept] == [item["configuration"] for item in told["results"]] and scope.source_sha256 == one.source_sha256
+    assert all(result.outcome == "time" and result.runs == 3 for _, result in kept) and not store.results(scope)
+    assert xml.etree.ElementTree.parse(tmp_path / "p.svg").getroot().tag.endswith("svg")
+    with pytest.raises(ConfigError, match="does not have"):
+        tune_pack.ingest(path, store, ["0" * 64])
+    told["results"][0]["answer"] = {"error": 0.0}
+    path.write_text(json.dumps(told | {"machine": "third"}))
+    with pytest.raises(ConfigError, match="not the runner's"):
+        tune_pack.ingest(path, store, [one.source_sha256])
+    assert not store.results(replace(scope, machine="third"))  # whole or not at all
+
+
+def test_a_candidate_that_crashes_there_is_a_result(tmp_path):
+    (tmp_path / "bad.vmfb").write_bytes(b"nothing")
+    scope = {"source_sha256": "a", "target": "cpu", "compiler": "3", "flags": "f", "machine": ""}
+    request = {"entry": "e", "bytes": 64, "driver": "local-sync", "dtype": "float32", "result_dtype": "float32", "tolerance": 1e-5, "rounds": 1,
+               "round_us": 1.0}
+    candidates = [{"configuration": {"row": 1}, "file": "bad.vmfb", "outcome": None, "detail": ""},
+                  {"configuration": {"row": 2}, "file": None, "outcome": "compile failed", "detail": "why"}]
+    (tmp_path / "pack.json").write_text(json.dumps({"driver": "local-sync", "clock": "cpu", "dispatches": [
+        {"name": "d", "scope": scope, "request": request, "default": "bad.vmfb", "candidates": candidates}]}))
+    tune_runner.every(tmp_path / "pack.json", tmp_path / "results.json")
+    store = Store(tmp_path / "db")
+    (found, count), = tune_pack.ingest(tmp_path / "results.json", store, ["a"])
+    assert count == 2 and [result.outcome for _, result in store.results(found)] == ["run failed", "compile failed"]
+    assert tune_pack.ingest(tmp_path / "results.json", store, ["a"]) == [(found, 0)]  # twice adds nothing
+
+
+def test_gpu_candidates_go_around_the_default():
+    space = tune_space_gpu.space(MMT, CHOICE, "mi325x-cpx")
+    assert not isinstance(space, str), space
+    assert space.instructions[:2] == ("MFMA_F32_16x16x16_F16", "MFMA_F32_32x32x8_F16")
+    assert space.invalid(DEFAULT) is None and space.setting(DEFAULT) == space.default
+    other = space.setting(DEFAULT | {"mma": 1, "rows": 4, "row": 1, "column": 2, "stages": 1})
+    assert other.lowering_config["workgroup"] == [128, 128, 0] and other.workgroup_size == (512, 1, 1) and other.options["prefetch_num_stages"] == 1
+    assert "shared memory" in space.invalid(DEFAULT | {"rows": 4, "row": 8, "step": 8})
+    assert "divide" in tune_space_gpu.space(replace(MMT, dims=(2000, 10240, 1280)), CHOICE, "gfx942").invalid(DEFAULT)
+
+
+@pytest.mark.parametrize(("choice", "words"), [
+    (CHOICE.replace("TileAndFuse", "Distribute"), "Distribute"), (CHOICE.replace("mma_kind", "kind"), "no matrix instruction"),
+    (CHOICE.replace("promote_operands", "padding"), "padding"), ("", "not known")])
+def test_gpu_defaults_that_are_not_varied(choice, words):
+    assert words in tune_space_gpu.space(MMT, choice, "gfx942")
+
+
+def test_gpu_candidates_are_pruned_by_their_assembly(tmp_path):
+    text = ("  v_mfma_f32_16x16x16_f16 a, b\n  .amdhsa_kernel k\n\namdhsa.kernels:\n  - .agpr_count: 0\n    .group_segment_fixed_size: {lds}\n"
+            "    .max_flat_workgroup_size: 64\n    .name: k\n    .private_segment_fixed_size: 0\n    .sgpr_spill_count: 0\n    .vgpr_count: 8\n"
+            "    .vgpr_spill_count: {spills}\n")
+    for content, words in ((text.format(lds=0, spills=3), "spills 3"), (text.format(lds=70000, spills=0), "70000 bytes of LDS"),
+                           (text.format(lds=0, spills=0).replace("v_mfma", "v_fma"), "no matrix"), (text.format(lds=0, spills=0), None)):
+        (tmp_path / "k.rocmasm").write_text(content)
+        why = tune_pack.pruned(tmp_path, "gfx942")
+        assert why is None if words is None else words in why
+    (tmp_path / "k.rocmasm").unlink()
+    assert "no assembly" in tune_pack.pruned(tmp_path, "gfx942")
+
+
+def test_measure_takes_its_file():
+    for given in (["pack"], ["ingest"], ["local", "x"], ["elsewhere"], ["pack", "a.zip", "build"]):
+        with pytest.raises(ConfigError, match="--measure"):
+            tune.parse(["build", "--measure", *given])
+
+
+def test_plot_holds_every_measurement():
+    text = tune_plot.svg([("a<b", [0.5, 2.0, 1.0]), ("none", [])])
+    root = xml.etree.ElementTree.fromstring(text)
+    assert len(root.findall("{http://www.w3.org/2000/svg}circle")) == 3 and "best 2.00" in text and "a&lt;b" in text
+
+
+def test_points_are_valid_and_the_same_every_time():
+    space = tune_space_gpu.space(MMT, CHOICE, "gfx942")
+    sweep = tune_search.Sweep(space=space, scope=None, text="", entry="", bytes=0, default=None, flags=(), driver="hip", rounds=1, result_type="f16")
+    drawn = list(tune_pack.points(sweep, 20))
+    assert len(drawn) == 20 and drawn == list(tune_pack.points(sweep, 20)) and all(space.invalid(point) is None for point in drawn)
+    assert sweep.request["result_dtype"] == "float16"
