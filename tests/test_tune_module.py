@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -139,6 +140,7 @@ def test_builds_that_cannot_be_tuned(build, tmp_path):
     for name, changed, words in (("spec", replace(found, spec=Spec(path="x.mlir", sha256="0")), "--td-spec none"),
                                  ("gpu", replace(found, target="gfx942"), "--measure pack")):
         (tmp_path / name).mkdir()
+        shutil.copy(build / f"small{dumps.SUFFIX}", tmp_path / name)
         document.write(changed, tmp_path / name / "manifest.json")
         with pytest.raises(ConfigError, match=words):
             tune.main([str(tmp_path / name)])
