@@ -115,7 +115,6 @@ class ScheduledUnet(nn.Module):
 
 # SHARK-MLPERF v5.1, quant_sdxl.py (VAE_FIX_SCALE and its list): what writes into the decoder's last, widest residual stream
 SCALED_BY = 128
-SCALED_CONVOLUTIONS = ("decoder.up_blocks.2.upsamplers.0.conv", *(f"decoder.up_blocks.3.resnets.{i}.conv2" for i in range(3)))
 
 
 @torch.no_grad()
@@ -124,11 +123,11 @@ def scale_convolutions(vae: nn.Module) -> None:
 
     What AMD's script leaves as it is, we scale too: the bias of the shortcut that copies the stream.
     """
-    for name in SCALED_CONVOLUTIONS:
-        layer = vae.get_submodule(name)
+    last = vae.get_submodule("decoder.up_blocks.3.resnets")
+    for layer in (vae.get_submodule("decoder.up_blocks.2.upsamplers.0.conv"), *(block.conv2 for block in last.children())):
         layer.weight /= SCALED_BY
         layer.bias /= SCALED_BY
-    shortcut = vae.get_submodule("decoder.up_blocks.3.resnets.0").conv_shortcut
+    shortcut = last.get_submodule("0").conv_shortcut
     if shortcut is not None:
         shortcut.bias /= SCALED_BY
 
