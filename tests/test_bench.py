@@ -10,6 +10,7 @@ import pytest
 
 from compile.cache import ROOT
 from scripts import bench_sdxl_cpu as bench
+from scripts import bench_turns
 
 
 def test_contestants_take_turns_and_each_runs_once_a_round() -> None:
@@ -20,7 +21,7 @@ def test_contestants_take_turns_and_each_runs_once_a_round() -> None:
         return np.zeros(1)
 
     names = ("iree", "eager", "compile")
-    times = bench.measure({name: lambda name=name: contestant(name) for name in names}, 4)  # type: ignore[misc]
+    times = bench_turns.measure({name: lambda name=name: contestant(name) for name in names}, 4)  # type: ignore[misc]
     assert all(len(times[name][kind]) == 4 for name in names for kind in ("wall", "cpu"))
     rounds = [calls[i:i + 3] for i in range(9, len(calls), 3)]  # after three calls each to warm up
     assert rounds == [["iree", "eager", "compile"], ["eager", "compile", "iree"], ["compile", "iree", "eager"], ["iree", "eager", "compile"]]
@@ -28,7 +29,7 @@ def test_contestants_take_turns_and_each_runs_once_a_round() -> None:
 
 def test_a_ratio_above_one_means_iree_is_faster() -> None:
     times = {"iree": {"wall": [1.0, 2.0, 1.0], "cpu": [2.0, 2.0, 2.0]}, "eager": {"wall": [3.0, 6.0, 2.0], "cpu": [5.0, 5.0, 5.0]}}
-    result = bench.ratios(times)
+    result = bench_turns.ratios(times)
     assert (result["ratio_eager"], result["ratio_eager_cpu"]) == (3.0, 2.5)
     assert (result["iree_wall_ms"], result["eager_cpu_ms"]) == (1000.0, 5000.0)
 
@@ -39,7 +40,7 @@ def test_defaults_are_the_ones_the_issue_asks_for() -> None:
 
 
 def test_an_unknown_benchmark_is_refused() -> None:
-    done = subprocess.run([sys.executable, "scripts/bench", "sdxl-gpu"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "scripts/bench", "sdxl-tpu"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "sdxl-cpu" in done.stderr
 
 

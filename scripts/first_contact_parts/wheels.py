@@ -6,7 +6,9 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from ireeperf.errors import ConfigError
 
@@ -31,16 +33,19 @@ def fits(wheel: Path) -> bool:
     return False
 
 
-def unpack(wheels: Path, site: Path) -> list[str]:
-    """Unpack what this interpreter lacks into `site`; names of the wheels. ConfigError when something needed is nowhere."""
-    used = []
-    for module in NEEDED:
+def unpack(wheels: Path, site: Path, more: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """Unpack what this interpreter lacks of NEEDED and `more` (module -> distribution) into `site`; names of the wheels.
+
+    ConfigError when something needed is nowhere.
+    """
+    used, needed = [], {**NEEDED, **more}
+    for module in needed:
         if _importable(module, site):
             continue
-        wheel = next((one for one in sorted(wheels.glob(f"{NEEDED[module]}-*.whl")) if fits(one)), None)
+        wheel = next((one for one in sorted(wheels.glob(f"{needed[module]}-*.whl")) if fits(one)), None)
         if wheel is None:
             raise ConfigError(f"this Python {sys.version.split()[0]} has no {module}, and the archive has no wheel of it for this version; "
-                              f"pip install {NEEDED[module].replace('_', '-')}, or pack again with --wheels")
+                              f"pip install {needed[module].replace('_', '-')}, or pack again with --wheels")
         with zipfile.ZipFile(wheel) as file:
             file.extractall(site)
         used.append(wheel.name)
