@@ -7,7 +7,7 @@ What changed between the two compilers, and what is done about it:
     "denormal-fp-math-f32" in             an attribute of translation_info, which 3.13 turns into LLVM's
       llvm_func_attrs
     subgroup_m_count, subgroup_n_count    TileAndFuse: dropped, `subgroup` says the same; VectorDistribute: subgroup_basis
-    attention                             online_attention, with all seven types and maps
+    attention                             online_attention, with all seven types and maps; any size: a multiple of its tile
     reduction                             same units: TileAndFuse counts MMA K steps, VectorDistribute elements
 """
 
@@ -77,8 +77,9 @@ def port(text: str, target: str, source: str, date: str) -> tuple[Ported, ...]:
         try:
             if not old.listed:
                 raise ConfigError("__kernel_config does not list it")
-            record = TuningRecord(target=target, match=_match(old), set=_setting(old), evidence="ported", source=f"{source} {old.name}",
-                                  compiler=COMPILER, date=date)
+            match, setting = _match(old), _setting(old)
+            record = TuningRecord(target=target, match=_whole_tiles(match, setting), set=setting, evidence="ported",
+                                  source=f"{source} {old.name}", compiler=COMPILER, date=date)
             if before := taken.get(record.name):
                 raise ConfigError(f"{before.matcher.name} is tried before it and " + (
                     "takes the same operation" if before.record and before.record.match == record.match else
@@ -122,6 +123,13 @@ def _match(old: OldMatcher) -> Match:
         raise ConfigError(f"{len(maps)} indexing maps for 3 operands")
     work: Kind = "convolution" if any(len(part) > 1 for part in uses(maps[0])) else "contraction"
     return Match(kind=work, types=types, maps=maps, dims=_sizes(maps, old.tensors))
+
+
+def _whole_tiles(match: Match, setting: Setting) -> Match:
+    """A loop of any size is to be a multiple of its tile: a record for any attention also meets those of text encoders, 64 rows and less."""
+    tiles = [max(pair) for pair in zip(*(setting.lowering_config.get(name, [0] * len(match.dims)) for name in ("workgroup", "reduction")), strict=True)]
+    multiples = tuple(tile if size < 0 and tile > 1 else 1 for size, tile in zip(match.dims, tiles, strict=False))
+    return dataclasses.replace(match, multiples=multiples) if max(multiples, default=1) > 1 else match
 
 
 def _sizes(maps: Sequence[str], tensors: Sequence[tuple[tuple[int, ...], str]]) -> tuple[int, ...]:
@@ -213,14 +221,17 @@ def fit(record: TuningRecord, wanted: Match) -> TuningRecord | None:
         place |= dict(zip(loops, ours, strict=True))
     if _strides(here) != _strides(there):
         return None
-    dims = tuple(here.dims[place[loop]] for loop in range(len(there.dims)))
+    if any(here.dims[loop] < 0 and size and there.dims[other] % size for other, loop in place.items()
+           for size in here.multiples[loop:loop + 1]):
+        return None
+    dims, multiples = (tuple(sizes[place[loop]] for loop in range(len(there.dims))) if sizes else () for sizes in (here.dims, here.multiples))
     order = [place[loop] for loop in range(len(there.dims))]
     if here.kind == "convolution" and record.set.options.get("use_igemm_convolution"):
         kept = [loop for loop in range(len(here.dims)) if loop not in (*here.roles["filter"], *here.roles["input_channel"])]
         order = [kept.index(loop) for loop in order if loop in kept] + [len(kept)]
     config = {key: [value[at] for at in order] if key in ("workgroup", "reduction", "subgroup") else value
               for key, value in record.set.lowering_config.items()}
-    return dataclasses.replace(record, match=dataclasses.replace(there, dims=dims),
+    return dataclasses.replace(record, match=dataclasses.replace(there, dims=dims, multiples=multiples),
                                set=dataclasses.replace(record.set, lowering_config=config))
 
 

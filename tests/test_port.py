@@ -10,6 +10,7 @@ import dataclasses
 import pytest
 
 from ireeperf.errors import ConfigError
+from scripts import amd_specs
 from specs import old_text, port, render
 from specs.match import Match
 
@@ -113,6 +114,7 @@ def test_attention_becomes_online_attention() -> None:
     [found] = ported(ATTENTION)
     assert found.record is not None, found.reason
     assert found.record.match.dims == (-1, -1, 1024, -1, -1, -1) and found.record.match.types[3:] == ("f32",) * 4
+    assert found.record.match.multiples == (1, 1, 1, 1, 1, 64)
     assert found.record.set.workgroup_size == (256, 1, 1)
     assert found.record.set.attributes == {"llvm_func_attrs": {"amdgpu-waves-per-eu": "2"}, "denormal_fp_math_f32": "preserve-sign"}
     text = render.text([found.record], "a test")
@@ -137,6 +139,27 @@ def test_a_convolution_and_the_same_with_channels_first(strides: int) -> None:
     other = " * 2" if strides == 1 else ""
     assert port.fit(found.record, dataclasses.replace(wanted, maps=(f"{over}(d0, d4, d2{other} + d5, d3{other} + d6)", *wanted.maps[1:]))) is None
     assert port.fit(found.record, dataclasses.replace(wanted, dims=(2, 64, 64, 64, 64, 3, 3))) is None
+
+
+def test_an_attention_of_any_size_takes_whole_tiles_only() -> None:
+    [found] = ported(ATTENTION.replace("x1024x", "x?x"))
+    assert found.record is not None and found.record.match.multiples == (1, 1, 128, 1, 1, 64)
+    wanted = dataclasses.replace(found.record.match, dims=(4, 20, 1024, 64, 64, 64), multiples=())
+    fitting = port.fit(found.record, wanted)
+    assert fitting is not None and fitting.match == found.record.match
+    assert port.fit(found.record, dataclasses.replace(wanted, dims=(4, 20, 64, 64, 64, 64))) is None
+
+
+def test_a_row_of_amds_table_says_what_became_of_the_matcher() -> None:
+    [found, again] = ported(matmul(), matmul("again"), tried=("mm", "again"))
+    assert found.record is not None
+    build = amd_specs.Build("x", (found.record.match,), {found.record.name: ""})
+    assert amd_specs.settle(found, build) == f"`{found.record.name}`"
+    assert amd_specs.settle(found, build) == f"covered by `{found.record.name}` (mm)"
+    assert amd_specs.settle(again, build).startswith("not carried: mm is tried before it")
+    assert amd_specs.settle(found, amd_specs.Build("x", (), {})) == "no such dispatch"
+    assert "is not applied" in amd_specs.settle(found, amd_specs.Build("x", (found.record.match,), {}))
+    assert amd_specs.settle(found, amd_specs.Build("x", (found.record.match,), {found.record.name: "d spills"})) == "dropped: d spills"
 
 
 def test_a_product_whose_result_is_stored_transposed() -> None:

@@ -1,0 +1,337 @@
+// Tuning spec of sdxl_amd_bs2 for mi325x-cpx (gfx942): 25 records, 25 ported.
+// Evidence is of compiler 3.13.0.
+// Rendered by `python -m specs.render`; edit the records, not this file.
+#maps0 = [affine_map<(d0, d1, d2) -> (d0, d2)>, affine_map<(d0, d1, d2) -> (d1, d2)>, affine_map<(d0, d1, d2) -> (d0, d1)>]
+#translation0 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [512, 1, 1] subgroup_size = 64, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 2, no_reduce_shared_memory_bank_conflicts = false>, llvm_func_attrs = {"amdgpu-waves-per-eu" = "1"}}>
+#translation1 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [256, 1, 1] subgroup_size = 64, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 2, no_reduce_shared_memory_bank_conflicts = false>, llvm_func_attrs = {"amdgpu-waves-per-eu" = "2"}}>
+#maps1 = [affine_map<(d0, d1, d2, d3) -> (d0, d2, d3)>, affine_map<(d0, d1, d2, d3) -> (d1, d3)>, affine_map<(d0, d1, d2, d3) -> (d0, d1, d2)>]
+#maps2 = [affine_map<(d0, d1, d2, d3, d4) -> (d0, d2, d4)>, affine_map<(d0, d1, d2, d3, d4) -> (d1, d3, d4)>, affine_map<(d0, d1, d2, d3, d4) -> (d0, d1, d2, d3)>]
+#translation2 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [256, 1, 1] subgroup_size = 64, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 2, no_reduce_shared_memory_bank_conflicts = false>, llvm_func_attrs = {"amdgpu-waves-per-eu" = "1"}}>
+#translation3 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [512, 1, 1] subgroup_size = 64, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 2, no_reduce_shared_memory_bank_conflicts = false>, llvm_func_attrs = {"amdgpu-waves-per-eu" = "2"}}>
+#maps3 = [affine_map<(d0, d1, d2, d3) -> (d0, d3, d2)>, affine_map<(d0, d1, d2, d3) -> (d1, d3)>, affine_map<(d0, d1, d2, d3) -> (d0, d1, d2)>]
+#maps4 = [affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d0, d4, d2 + d5, d3 + d6)>, affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d1, d4, d5, d6)>, affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d0, d1, d2, d3)>]
+#translation4 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [256, 1, 1] subgroup_size = 64, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 2, no_reduce_shared_memory_bank_conflicts = false, use_igemm_convolution = true>, llvm_func_attrs = {"amdgpu-waves-per-eu" = "2"}}>
+#translation5 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [512, 1, 1] subgroup_size = 64, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 2, no_reduce_shared_memory_bank_conflicts = false, use_igemm_convolution = true>, llvm_func_attrs = {"amdgpu-waves-per-eu" = "2"}}>
+#translation6 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [512, 1, 1] subgroup_size = 64, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 2, no_reduce_shared_memory_bank_conflicts = false, use_igemm_convolution = true>, llvm_func_attrs = {"amdgpu-waves-per-eu" = "1"}}>
+#maps5 = [affine_map<(d0, d1, d2, d3, d4, d5) -> (d0, d1, d2, d4)>, affine_map<(d0, d1, d2, d3, d4, d5) -> (d0, d1, d5, d4)>, affine_map<(d0, d1, d2, d3, d4, d5) -> (d0, d1, d3, d5)>, affine_map<(d0, d1, d2, d3, d4, d5) -> ()>, affine_map<(d0, d1, d2, d3, d4, d5) -> (d0, d1, d2, d3)>, affine_map<(d0, d1, d2, d3, d4, d5) -> (d0, d1, d2)>, affine_map<(d0, d1, d2, d3, d4, d5) -> (d0, d1, d2)>]
+#translation7 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<VectorDistribute> workgroup_size = [256, 1, 1] subgroup_size = 64, {llvm_func_attrs = {"amdgpu-waves-per-eu" = "2"}, iree_codegen.denormal_fp_math_f32 = #iree_codegen.denormal_fp_math<"preserve-sign">}>
+#decomposition0 = {qk_attrs = {lowering_config = #iree_gpu.lowering_config<{mma_kind = #iree_gpu.mma_layout<MFMA_F32_16x16x32_F8E4M3FNUZ, col_major = true>, subgroup_basis = [[1, 1, 4, 1, 1, 1], [0, 1, 2, 4, 5]], promote_operands = [1]}>}, pv_attrs = {lowering_config = #iree_gpu.lowering_config<{mma_kind = #iree_gpu.virtual_mma_layout<VMFMA_F32_16x16x32_F8E4M3FNUZ, col_major = true>, subgroup_basis = [[1, 1, 4, 1, 1, 1], [0, 1, 2, 3, 5]], promote_operands = [1]}>}}
+#decomposition1 = {qk_attrs = {lowering_config = #iree_gpu.lowering_config<{mma_kind = #iree_gpu.mma_layout<MFMA_F32_32x32x16_F8E4M3FNUZ, col_major = true>, subgroup_basis = [[1, 1, 4, 1, 1, 1], [0, 1, 2, 4, 5]], promote_operands = [1]}>}, pv_attrs = {lowering_config = #iree_gpu.lowering_config<{mma_kind = #iree_gpu.virtual_mma_layout<VMFMA_F32_32x32x16_F8E4M3FNUZ, col_major = true>, subgroup_basis = [[1, 1, 4, 1, 1, 1], [0, 1, 2, 3, 5]], promote_operands = [1]}>}}
+module @mi325x_cpx_sdxl_amd_bs2 attributes {transform.with_named_sequence, iree_codegen.tuning_spec_with_default_entrypoint} {
+transform.named_sequence @apply(%op: !transform.any_op {transform.readonly}, %info: !transform.any_param {transform.readonly}, %name: !transform.any_param {transform.readonly}) {
+  transform.annotate %op "compilation_info" = %info : !transform.any_op, !transform.any_param
+  transform.annotate %op "tuned_by" = %name : !transform.any_op, !transform.any_param
+  transform.yield
+}
+transform.named_sequence @apply_attention(%op: !transform.any_op {transform.readonly}, %info: !transform.any_param {transform.readonly}, %decomposition: !transform.any_param {transform.readonly}, %name: !transform.any_param {transform.readonly}) {
+  transform.annotate %op "compilation_info" = %info : !transform.any_op, !transform.any_param
+  transform.annotate %op "decomposition_config" = %decomposition : !transform.any_op, !transform.any_param
+  transform.annotate %op "tuned_by" = %name : !transform.any_op, !transform.any_param
+  transform.yield
+}
+transform.named_sequence @contraction_m16384_n5120_k640_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %m, %n, %k = transform.iree.match.contraction %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps0 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %m, [16384] : !transform.param<i64>
+  transform.iree.match.dims_equal %n, [5120] : !transform.param<i64>
+  transform.iree.match.dims_equal %k, [640] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [256, 160, 0], reduction = [0, 0, 4], subgroup = [1, 5, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_32x32x16_I8>, promote_operands = [0, 1]}>, translation_info = #translation0> -> !transform.any_param
+  %name = transform.param.constant "contraction_m16384_n5120_k640_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @contraction_m16384_n640_k2560_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %m, %n, %k = transform.iree.match.contraction %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps0 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %m, [16384] : !transform.param<i64>
+  transform.iree.match.dims_equal %n, [640] : !transform.param<i64>
+  transform.iree.match.dims_equal %k, [2560] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [128, 128, 0], reduction = [0, 0, 4], subgroup = [4, 1, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_32x32x16_I8>, promote_operands = [0, 1]}>, translation_info = #translation1> -> !transform.any_param
+  %name = transform.param.constant "contraction_m16384_n640_k2560_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @contraction_m16384_n640_k640_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %m, %n, %k = transform.iree.match.contraction %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps0 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %m, [16384] : !transform.param<i64>
+  transform.iree.match.dims_equal %n, [640] : !transform.param<i64>
+  transform.iree.match.dims_equal %k, [640] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [128, 128, 0], reduction = [0, 0, 4], subgroup = [4, 1, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_32x32x16_I8>, promote_operands = [0, 1]}>, translation_info = #translation1> -> !transform.any_param
+  %name = transform.param.constant "contraction_m16384_n640_k640_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @contraction_m4096_n10240_k1280_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %m, %n, %k = transform.iree.match.contraction %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps0 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %m, [4096] : !transform.param<i64>
+  transform.iree.match.dims_equal %n, [10240] : !transform.param<i64>
+  transform.iree.match.dims_equal %k, [1280] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [128, 128, 0], reduction = [0, 0, 2], subgroup = [4, 2, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_16x16x32_I8>, promote_operands = [0, 1]}>, translation_info = #translation0> -> !transform.any_param
+  %name = transform.param.constant "contraction_m4096_n10240_k1280_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @contraction_m4096_n1280_k1280_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %m, %n, %k = transform.iree.match.contraction %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps0 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %m, [4096] : !transform.param<i64>
+  transform.iree.match.dims_equal %n, [1280] : !transform.param<i64>
+  transform.iree.match.dims_equal %k, [1280] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [128, 128, 0], reduction = [0, 0, 4], subgroup = [2, 2, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_32x32x16_I8>, promote_operands = [0, 1]}>, translation_info = #translation1> -> !transform.any_param
+  %name = transform.param.constant "contraction_m4096_n1280_k1280_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @contraction_m4x1024_n1280_k1280_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %m, %n, %k = transform.iree.match.contraction %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps1 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %m, [4, 1024] : !transform.param<i64>
+  transform.iree.match.dims_equal %n, [1280] : !transform.param<i64>
+  transform.iree.match.dims_equal %k, [1280] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 128, 128, 0], reduction = [0, 0, 0, 2], subgroup = [1, 4, 2, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_16x16x32_I8>, promote_operands = [0, 1]}>, translation_info = #translation0> -> !transform.any_param
+  %name = transform.param.constant "contraction_m4x1024_n1280_k1280_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @contraction_m4x1024_n20x64_k1280_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %m, %n, %k = transform.iree.match.contraction %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps2 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %m, [4, 1024] : !transform.param<i64>
+  transform.iree.match.dims_equal %n, [20, 64] : !transform.param<i64>
+  transform.iree.match.dims_equal %k, [1280] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [2, 4, 64, 32, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 4, 1, 1, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_32x32x16_I8>, promote_operands = [0, 1]}>, translation_info = #translation2> -> !transform.any_param
+  %name = transform.param.constant "contraction_m4x1024_n20x64_k1280_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @contraction_m4x4096_n10x64_k640_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %m, %n, %k = transform.iree.match.contraction %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps2 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %m, [4, 4096] : !transform.param<i64>
+  transform.iree.match.dims_equal %n, [10, 64] : !transform.param<i64>
+  transform.iree.match.dims_equal %k, [640] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [2, 2, 64, 64, 0], reduction = [0, 0, 0, 0, 2], subgroup = [1, 1, 2, 4, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_16x16x32_I8>, promote_operands = [0, 1]}>, translation_info = #translation3> -> !transform.any_param
+  %name = transform.param.constant "contraction_m4x4096_n10x64_k640_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @contraction_m4x4096_n640_k1280_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %m, %n, %k = transform.iree.match.contraction %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps3 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %m, [4, 4096] : !transform.param<i64>
+  transform.iree.match.dims_equal %n, [640] : !transform.param<i64>
+  transform.iree.match.dims_equal %k, [1280] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 128, 128, 0], reduction = [0, 0, 0, 4], subgroup = [1, 4, 1, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_32x32x16_I8>, promote_operands = [0, 1]}>, translation_info = #translation1> -> !transform.any_param
+  %name = transform.param.constant "contraction_m4x4096_n640_k1280_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @contraction_m4x4096_n640_k640_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %m, %n, %k = transform.iree.match.contraction %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps1 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %m, [4, 4096] : !transform.param<i64>
+  transform.iree.match.dims_equal %n, [640] : !transform.param<i64>
+  transform.iree.match.dims_equal %k, [640] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [4, 128, 16, 0], reduction = [0, 0, 0, 2], subgroup = [4, 2, 1, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_16x16x32_I8>, promote_operands = [0, 1]}>, translation_info = #translation2> -> !transform.any_param
+  %name = transform.param.constant "contraction_m4x4096_n640_k640_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @contraction_m4x64_n20x64_k2048_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %m, %n, %k = transform.iree.match.contraction %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps2 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %m, [4, 64] : !transform.param<i64>
+  transform.iree.match.dims_equal %n, [20, 64] : !transform.param<i64>
+  transform.iree.match.dims_equal %k, [2048] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [2, 1, 32, 32, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 1, 2, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_16x16x32_I8>, promote_operands = [0, 1]}>, translation_info = #translation2> -> !transform.any_param
+  %name = transform.param.constant "contraction_m4x64_n20x64_k2048_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @convolution_b4_i128x128_f320_r3x3_c640_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %batch, [4] : !transform.param<i64>
+  transform.iree.match.dims_equal %image, [128, 128] : !transform.param<i64>
+  transform.iree.match.dims_equal %output_channel, [320] : !transform.param<i64>
+  transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
+  transform.iree.match.dims_equal %input_channel, [640] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 320, 4, 32, 0], reduction = [0, 0, 0, 0, 2], subgroup = [1, 5, 4, 2, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_16x16x32_I8>, promote_operands = [0, 1]}>, translation_info = #translation4> -> !transform.any_param
+  %name = transform.param.constant "convolution_b4_i128x128_f320_r3x3_c640_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @convolution_b4_i128x128_f640_r3x3_c640_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %batch, [4] : !transform.param<i64>
+  transform.iree.match.dims_equal %image, [128, 128] : !transform.param<i64>
+  transform.iree.match.dims_equal %output_channel, [640] : !transform.param<i64>
+  transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
+  transform.iree.match.dims_equal %input_channel, [640] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [2, 128, 1, 128, 0], reduction = [0, 0, 0, 0, 2], subgroup = [1, 4, 1, 4, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_16x16x32_I8>, promote_operands = [0, 1]}>, translation_info = #translation5> -> !transform.any_param
+  %name = transform.param.constant "convolution_b4_i128x128_f640_r3x3_c640_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @convolution_b4_i32x32_f1280_r3x3_c1280_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %batch, [4] : !transform.param<i64>
+  transform.iree.match.dims_equal %image, [32, 32] : !transform.param<i64>
+  transform.iree.match.dims_equal %output_channel, [1280] : !transform.param<i64>
+  transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
+  transform.iree.match.dims_equal %input_channel, [1280] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 320, 8, 16, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 5, 4, 1, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_16x16x32_I8>, promote_operands = [0, 1]}>, translation_info = #translation6> -> !transform.any_param
+  %name = transform.param.constant "convolution_b4_i32x32_f1280_r3x3_c1280_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @convolution_b4_i32x32_f1280_r3x3_c1920_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %batch, [4] : !transform.param<i64>
+  transform.iree.match.dims_equal %image, [32, 32] : !transform.param<i64>
+  transform.iree.match.dims_equal %output_channel, [1280] : !transform.param<i64>
+  transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
+  transform.iree.match.dims_equal %input_channel, [1920] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 320, 4, 32, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 5, 2, 1, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_32x32x16_I8>, promote_operands = [0, 1]}>, translation_info = #translation4> -> !transform.any_param
+  %name = transform.param.constant "convolution_b4_i32x32_f1280_r3x3_c1920_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @convolution_b4_i32x32_f1280_r3x3_c2560_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %batch, [4] : !transform.param<i64>
+  transform.iree.match.dims_equal %image, [32, 32] : !transform.param<i64>
+  transform.iree.match.dims_equal %output_channel, [1280] : !transform.param<i64>
+  transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
+  transform.iree.match.dims_equal %input_channel, [2560] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [2, 320, 2, 32, 0], reduction = [0, 0, 0, 0, 2], subgroup = [2, 5, 2, 1, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_16x16x32_I8>, promote_operands = [0, 1]}>, translation_info = #translation6> -> !transform.any_param
+  %name = transform.param.constant "convolution_b4_i32x32_f1280_r3x3_c2560_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @convolution_b4_i32x32_f1280_r3x3_c640_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %batch, [4] : !transform.param<i64>
+  transform.iree.match.dims_equal %image, [32, 32] : !transform.param<i64>
+  transform.iree.match.dims_equal %output_channel, [1280] : !transform.param<i64>
+  transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
+  transform.iree.match.dims_equal %input_channel, [640] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [2, 320, 4, 16, 0], reduction = [0, 0, 0, 0, 2], subgroup = [1, 5, 4, 1, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_16x16x32_I8>, promote_operands = [0, 1]}>, translation_info = #translation6> -> !transform.any_param
+  %name = transform.param.constant "convolution_b4_i32x32_f1280_r3x3_c640_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @convolution_b4_i64x64_f1280_r3x3_c1280_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %batch, [4] : !transform.param<i64>
+  transform.iree.match.dims_equal %image, [64, 64] : !transform.param<i64>
+  transform.iree.match.dims_equal %output_channel, [1280] : !transform.param<i64>
+  transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
+  transform.iree.match.dims_equal %input_channel, [1280] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 128, 4, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 4, 1, 1, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_32x32x16_I8>, promote_operands = [0, 1]}>, translation_info = #translation5> -> !transform.any_param
+  %name = transform.param.constant "convolution_b4_i64x64_f1280_r3x3_c1280_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @convolution_b4_i64x64_f640_r3x3_c1280_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %batch, [4] : !transform.param<i64>
+  transform.iree.match.dims_equal %image, [64, 64] : !transform.param<i64>
+  transform.iree.match.dims_equal %output_channel, [640] : !transform.param<i64>
+  transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
+  transform.iree.match.dims_equal %input_channel, [1280] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [4, 128, 2, 16, 0], reduction = [0, 0, 0, 0, 2], subgroup = [4, 4, 1, 1, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_16x16x32_I8>, promote_operands = [0, 1]}>, translation_info = #translation4> -> !transform.any_param
+  %name = transform.param.constant "convolution_b4_i64x64_f640_r3x3_c1280_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @convolution_b4_i64x64_f640_r3x3_c1920_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %batch, [4] : !transform.param<i64>
+  transform.iree.match.dims_equal %image, [64, 64] : !transform.param<i64>
+  transform.iree.match.dims_equal %output_channel, [640] : !transform.param<i64>
+  transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
+  transform.iree.match.dims_equal %input_channel, [1920] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 128, 4, 32, 0], reduction = [0, 0, 0, 0, 2], subgroup = [1, 2, 4, 1, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_16x16x32_I8>, promote_operands = [0, 1]}>, translation_info = #translation6> -> !transform.any_param
+  %name = transform.param.constant "convolution_b4_i64x64_f640_r3x3_c1920_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @convolution_b4_i64x64_f640_r3x3_c320_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %batch, [4] : !transform.param<i64>
+  transform.iree.match.dims_equal %image, [64, 64] : !transform.param<i64>
+  transform.iree.match.dims_equal %output_channel, [640] : !transform.param<i64>
+  transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
+  transform.iree.match.dims_equal %input_channel, [320] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [2, 128, 1, 64, 0], reduction = [0, 0, 0, 0, 2], subgroup = [1, 8, 1, 2, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_16x16x32_I8>, promote_operands = [0, 1]}>, translation_info = #translation4> -> !transform.any_param
+  %name = transform.param.constant "convolution_b4_i64x64_f640_r3x3_c320_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @convolution_b4_i64x64_f640_r3x3_c640_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %batch, [4] : !transform.param<i64>
+  transform.iree.match.dims_equal %image, [64, 64] : !transform.param<i64>
+  transform.iree.match.dims_equal %output_channel, [640] : !transform.param<i64>
+  transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
+  transform.iree.match.dims_equal %input_channel, [640] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 128, 2, 64, 0], reduction = [0, 0, 0, 0, 2], subgroup = [1, 2, 2, 2, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_16x16x32_I8>, promote_operands = [0, 1]}>, translation_info = #translation5> -> !transform.any_param
+  %name = transform.param.constant "convolution_b4_i64x64_f640_r3x3_c640_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @convolution_b4_i64x64_f640_r3x3_c960_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %batch, [4] : !transform.param<i64>
+  transform.iree.match.dims_equal %image, [64, 64] : !transform.param<i64>
+  transform.iree.match.dims_equal %output_channel, [640] : !transform.param<i64>
+  transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
+  transform.iree.match.dims_equal %input_channel, [960] : !transform.param<i64>
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [2, 128, 2, 32, 0], reduction = [0, 0, 0, 0, 2], subgroup = [2, 4, 2, 1, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_16x16x32_I8>, promote_operands = [0, 1]}>, translation_info = #translation4> -> !transform.any_param
+  %name = transform.param.constant "convolution_b4_i64x64_f640_r3x3_c960_i8xi8xi32" -> !transform.any_param
+  transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @attention_banyxany_m1024_nany_qkany_kvany_f8E4M3FNUZ(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %m, %n, %k1, %k2 = transform.iree.match.online_attention %op, query_type = f8E4M3FNUZ, key_type = f8E4M3FNUZ, value_type = f8E4M3FNUZ, scale_type = f32, output_type = f32, max_type = f32, sum_type = f32, indexing_maps = #maps5 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %m, [1024] : !transform.param<i64>
+  %d5 = transform.get_operand %op[1] : (!transform.any_op) -> !transform.any_value
+  transform.iree.match.dim_is_multiple_of %d5[2], 64 : !transform.any_value
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 1, 128, 0, 0, 0], reduction = [0, 0, 0, 0, 0, 64], promote_operands = [1, 2]}>, translation_info = #translation7> -> !transform.any_param
+  %decomposition = transform.param.constant #decomposition0 -> !transform.any_param
+  %name = transform.param.constant "attention_banyxany_m1024_nany_qkany_kvany_f8E4M3FNUZ" -> !transform.any_param
+  transform.yield %op, %info, %decomposition, %name : !transform.any_op, !transform.any_param, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @attention_banyxany_m4096_nany_qkany_kvany_f8E4M3FNUZ(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param, !transform.any_param) {
+  transform.iree.match.has_no_lowering_config %op : !transform.any_op
+  %batch, %m, %n, %k1, %k2 = transform.iree.match.online_attention %op, query_type = f8E4M3FNUZ, key_type = f8E4M3FNUZ, value_type = f8E4M3FNUZ, scale_type = f32, output_type = f32, max_type = f32, sum_type = f32, indexing_maps = #maps5 : !transform.any_op -> !transform.param<i64>
+  transform.iree.match.dims_equal %m, [4096] : !transform.param<i64>
+  %d5 = transform.get_operand %op[1] : (!transform.any_op) -> !transform.any_value
+  transform.iree.match.dim_is_multiple_of %d5[2], 64 : !transform.any_value
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 1, 128, 0, 0, 0], reduction = [0, 0, 0, 0, 0, 64], promote_operands = [1, 2]}>, translation_info = #translation7> -> !transform.any_param
+  %decomposition = transform.param.constant #decomposition1 -> !transform.any_param
+  %name = transform.param.constant "attention_banyxany_m4096_nany_qkany_kvany_f8E4M3FNUZ" -> !transform.any_param
+  transform.yield %op, %info, %decomposition, %name : !transform.any_op, !transform.any_param, !transform.any_param, !transform.any_param
+}
+transform.named_sequence @__kernel_config(%root: !transform.any_op {transform.consumed}) -> !transform.any_op attributes {iree_codegen.tuning_spec_entrypoint} {
+  %done = transform.foreach_match in %root
+    @contraction_m16384_n5120_k640_i8xi8xi32 -> @apply,
+    @contraction_m16384_n640_k2560_i8xi8xi32 -> @apply,
+    @contraction_m16384_n640_k640_i8xi8xi32 -> @apply,
+    @contraction_m4096_n10240_k1280_i8xi8xi32 -> @apply,
+    @contraction_m4096_n1280_k1280_i8xi8xi32 -> @apply,
+    @contraction_m4x1024_n1280_k1280_i8xi8xi32 -> @apply,
+    @contraction_m4x1024_n20x64_k1280_i8xi8xi32 -> @apply,
+    @contraction_m4x4096_n10x64_k640_i8xi8xi32 -> @apply,
+    @contraction_m4x4096_n640_k1280_i8xi8xi32 -> @apply,
+    @contraction_m4x4096_n640_k640_i8xi8xi32 -> @apply,
+    @contraction_m4x64_n20x64_k2048_i8xi8xi32 -> @apply,
+    @convolution_b4_i128x128_f320_r3x3_c640_i8xi8xi32 -> @apply,
+    @convolution_b4_i128x128_f640_r3x3_c640_i8xi8xi32 -> @apply,
+    @convolution_b4_i32x32_f1280_r3x3_c1280_i8xi8xi32 -> @apply,
+    @convolution_b4_i32x32_f1280_r3x3_c1920_i8xi8xi32 -> @apply,
+    @convolution_b4_i32x32_f1280_r3x3_c2560_i8xi8xi32 -> @apply,
+    @convolution_b4_i32x32_f1280_r3x3_c640_i8xi8xi32 -> @apply,
+    @convolution_b4_i64x64_f1280_r3x3_c1280_i8xi8xi32 -> @apply,
+    @convolution_b4_i64x64_f640_r3x3_c1280_i8xi8xi32 -> @apply,
+    @convolution_b4_i64x64_f640_r3x3_c1920_i8xi8xi32 -> @apply,
+    @convolution_b4_i64x64_f640_r3x3_c320_i8xi8xi32 -> @apply,
+    @convolution_b4_i64x64_f640_r3x3_c640_i8xi8xi32 -> @apply,
+    @convolution_b4_i64x64_f640_r3x3_c960_i8xi8xi32 -> @apply,
+    @attention_banyxany_m1024_nany_qkany_kvany_f8E4M3FNUZ -> @apply_attention,
+    @attention_banyxany_m4096_nany_qkany_kvany_f8E4M3FNUZ -> @apply_attention : (!transform.any_op) -> !transform.any_op
+  transform.yield %done : !transform.any_op
+}
+}
