@@ -152,10 +152,12 @@ def tune(one: Dispatch, sweep: Sweep, store: Store, folder: Path, settings: Tune
                     "result": document.to_dict(winner.result if winner else again[0][1]) if again else None}
 
 
-def prepare_all(zips: Sequence[Path], on: Target, settings: TuneSettings, machine: str, deadline: float) -> Iterator[tuple[Dispatch, Sweep, Path]]:
+def prepare_all(wanted: Sequence[tuple[Dispatch, Path]], on: Target, settings: TuneSettings, machine: str,
+                deadline: float) -> Iterator[tuple[Dispatch, Sweep, Path]]:
     """Each dispatch that can be tuned, its sweep and a folder that is gone with the next one, until `deadline`."""
-    for one, path in chosen(zips, settings.dispatch):
+    for index, (one, path) in enumerate(wanted):
         if time.monotonic() > deadline:
+            print(f"the budget is spent: {len(wanted) - index} of {len(wanted)} dispatches not reached", flush=True)
             return
         with tempfile.TemporaryDirectory() as scratch:
             sweep = prepared(one, path, on, Path(scratch), settings.rounds, machine)
@@ -171,8 +173,9 @@ def local(zips: Sequence[Path], found: Manifest, build: Path, on: Target, store:
         raise ConfigError(f"the build is for {on.name}, and this command measures on the CPU only; --measure pack FILE.zip takes candidates to a GPU")
     if found.spec is not None:
         raise ConfigError(f"the build has the spec {found.spec.path}, and a sweep starts from the compiler's defaults; compile with --td-spec none")
-    deadline, winners, panels = time.monotonic() + settings.budget, list[Winner](), dict[str, Scope]()
-    for one, sweep, scratch in prepare_all(zips, on, settings, tune_runner.machine("local-sync"), deadline):
+    winners, panels, wanted = list[Winner](), dict[str, Scope](), chosen(zips, settings.dispatch)
+    deadline = time.monotonic() + settings.budget  # reading the dumps is not searching
+    for one, sweep, scratch in prepare_all(wanted, on, settings, tune_runner.machine("local-sync"), deadline):
         winner, said = tune(one, sweep, store, scratch, settings, deadline)
         winners += [winner] if winner else []
         panels[one.name] = sweep.scope
@@ -184,11 +187,11 @@ def local(zips: Sequence[Path], found: Manifest, build: Path, on: Target, store:
 
 def pack(zips: Sequence[Path], on: Target, settings: TuneSettings) -> dict[str, Any]:
     """Compile candidates into the archive that another machine measures."""
-    output, entries = Path(settings.measure[1]), list[dict[str, Any]]()
+    output, entries, wanted = Path(settings.measure[1]), list[dict[str, Any]](), chosen(zips, settings.dispatch)
     partial = output.with_name(f".{output.name}.partial")
     try:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-            for one, sweep, scratch in prepare_all(zips, on, settings, "", time.monotonic() + settings.budget):
+            for one, sweep, scratch in prepare_all(wanted, on, settings, "", time.monotonic() + settings.budget):
                 entries.append(tune_pack.add(archive, len(entries), one.name, sweep, scratch, settings.candidates, settings.jobs))
                 print(f"{one.name}: {sum(item['file'] is not None for item in entries[-1]['candidates'])} of "
                       f"{len(entries[-1]['candidates'])} candidates to be measured", flush=True)

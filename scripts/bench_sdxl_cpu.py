@@ -1,7 +1,8 @@
 """One denoising step on the CPU: IREE against diffusers eager and torch.compile, on two UNets.
 
 A step is what the pipeline does between two latents: scale, UNet on negative and positive rows, guidance, Euler. The
-contestants get equal threads, equal weights and inputs, and take turns within every pair; figures are medians.
+contestants get equal threads, equal weights and inputs, and take turns within every pair; figures are medians. IREE stands
+there up to three times: o3 (no flag but the optimization level), iree (the flags of compile/flags.py), spec (with records too).
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compile import compiler, target
-from compile.cache import ROOT
+from compile import compiler, tuning_spec
+from compile.cache import ROOT, Cache
 from compile.flags import flags
+from compile.tune_search import interval
 from export import model_config, sdxl, torch_setup
 from export.model_config import ModelConfig
+from scripts.bench_turns import measure, ratios
 
 if TYPE_CHECKING:
     import torch
@@ -52,17 +54,22 @@ class BenchSettings:
     model: tuple[str, ...]
     flag: tuple[str, ...]
     without_compile: bool
+    without_torch: bool
+    td_spec: Path | None
 
 
 def parse(argv: Sequence[str] | None = None) -> BenchSettings:
     parser = argparse.ArgumentParser(prog="scripts/bench sdxl-cpu", allow_abbrev=False, description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=21, help="rounds in which each contestant runs once (default %(default)s)")
+    parser.add_argument("--pairs", type=int, default=31, help="rounds in which each contestant runs once (default %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="threads of each contestant (default %(default)s)")
     parser.add_argument("--batch-size", type=int, default=1, help="samples a step; the UNet sees twice as many (default %(default)s)")
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="of IREE; torch runs float32, its fastest here")
     parser.add_argument("--model", action="append", choices=("sdxl-nano", "50m"), help="repeatable (default both)")
     parser.add_argument("--flag", action="append", default=[], help="one more compiler flag, for experiments (repeatable)")
     parser.add_argument("--without-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--without-torch", action="store_true", help="leave diffusers out too: IREE's own contestants only")
+    parser.add_argument("--td-spec", type=Path, metavar="FILE|FOLDER|none",
+                        help="of the contestant spec (default the records of this CPU for sdxl_nano[_fp32]_bs<batch size>, where there are any)")
     arguments = vars(parser.parse_args(argv))
     models = tuple(arguments["model"] or ("sdxl-nano", "50m"))
     return BenchSettings(**arguments | {"model": models, "flag": tuple(arguments["flag"])})
@@ -118,29 +125,43 @@ def torch_step(unet: Callable[..., Any], arrays: Sequence[np.ndarray], steps: in
     return step
 
 
-def iree_step(module: ScheduledUnet, config: ModelConfig, batch_size: int, arrays: Sequence[np.ndarray], settings: BenchSettings,
-              folder: Path) -> Callable[[], np.ndarray]:
-    """The exported step, arguments on the device as they are between two steps of a run."""
-    import iree.runtime as rt
+def variants(settings: BenchSettings) -> dict[str, tuple[str, ...]]:
+    """Compiler flags of IREE's contestants."""
+    stem = f"sdxl_nano{'' if settings.dtype == 'float16' else '_fp32'}_bs{settings.batch_size}"
+    on, spec = tuning_spec.choose(settings.td_spec, "cpu", None, stem, Cache())
+    shipped = flags(on, None)
+    plain = [flag for flag in shipped if not flag.startswith(("--iree-global-opt-data-tiling", "--iree-preprocessing-pass-pipeline"))]
+    found = {"o3": plain, "iree": shipped} | ({"spec": flags(on, spec.path)} if spec else {})
+    return {name: (*given, *settings.flag) for name, given in found.items()}
+
+
+def exported(module: ScheduledUnet, config: ModelConfig, batch_size: int, folder: Path) -> Path:
+    """The step as MLIR, its weights beside it as unet.irpa."""
     from iree.turbine import aot
 
     aot.externalize_module_parameters(module, external_scope="model")
     mlir = folder / "unet.mlir"
     sdxl.write_mlir(module, {"run_forward": sdxl.forward_arguments(config, module, batch_size)}, "unet", mlir)
     aot.save_module_parameters(folder / "unet.irpa", module)
-    task = compiler.Task(label="unet", mlir=mlir, flags=(*flags(target.find("cpu"), None), *settings.flag), folder=folder / "out",
-                         name="unet", log=folder / "unet.log")
+    return mlir
+
+
+def iree_step(mlir: Path, dtype: np.dtype[Any], arrays: Sequence[np.ndarray], name: str, given: tuple[str, ...],
+              threads: int) -> Callable[[], np.ndarray]:
+    """The exported step compiled with the flags `given`, arguments on the device as they are between two steps of a run."""
+    import iree.runtime as rt
+
+    task = compiler.Task(label=name, mlir=mlir, flags=given, folder=mlir.parent / name, name="unet", log=mlir.parent / f"{name}.log")
     (_, seconds), = compiler.compile_all([task], 1)
-    print(f"iree-compile {seconds:.1f} s, {' '.join(task.flags)}", flush=True)
-    rt.flags.parse_flags(f"--task_topology_group_count={settings.threads}")
+    print(f"{name}: iree-compile {seconds:.1f} s, {' '.join(given)}", flush=True)
+    rt.flags.parse_flags(f"--task_topology_group_count={threads}")
     runtime = rt.Config("local-task")
     index = rt.ParameterIndex()
-    index.load(str(folder / "unet.irpa"))
+    index.load(str(mlir.with_suffix(".irpa")))
     modules = [rt.create_hal_module(runtime.vm_instance, runtime.device),
                rt.create_io_parameters_module(runtime.vm_instance, index.create_provider(scope="model")),
                rt.VmModule.mmap(runtime.vm_instance, str(task.vmfb))]
     forward = rt.SystemContext(vm_modules=modules, config=runtime).modules["unet"]["run_forward"]
-    dtype = np.dtype(config.unet_dtype)
     cast = [array.astype(dtype) if index in (1, 2, 3) else array for index, array in enumerate(arrays)]
     placed = [rt.asdevicearray(runtime.device, array) for array in cast]
 
@@ -151,36 +172,17 @@ def iree_step(module: ScheduledUnet, config: ModelConfig, batch_size: int, array
     return step
 
 
-def measure(contestants: dict[str, Callable[[], np.ndarray]], pairs: int) -> dict[str, dict[str, list[float]]]:
-    """Wall and CPU seconds of every call; the order turns round by round."""
-    found: dict[str, dict[str, list[float]]] = {name: {"wall": [], "cpu": []} for name in contestants}
-    names = list(contestants)
-    for call in contestants.values():
-        for _ in range(3):
-            call()
-    for round_ in range(pairs):
-        for name in names[round_ % len(names):] + names[:round_ % len(names)]:
-            cpu, wall = time.process_time(), time.perf_counter()
-            contestants[name]()
-            found[name]["wall"].append(time.perf_counter() - wall)
-            found[name]["cpu"].append(time.process_time() - cpu)
+def intervals(times: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
+    """Medians of ratios with their 95 % intervals (order statistics): of each contestant over iree, and of o3 over spec. Above 1 the
+    second is faster."""
+    pairs = [(other, "iree") for other in times if other not in ("iree", "spec")]
+    pairs += [("iree", "spec"), ("o3", "spec")] if "spec" in times else []
+    found = {}
+    for other, own in pairs:
+        for kind in ("wall", "cpu"):
+            low, middle, high = interval([b / a for a, b in zip(times[own][kind], times[other][kind], strict=True)])
+            found[f"{other}_over_{own}_{kind}"] = {"median": round(middle, 3), "low": round(low, 3), "high": round(high, 3)}
     return found
-
-
-def ratios(times: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
-    """Medians of every contestant, and of what each takes in units of IREE's time: above 1 IREE is faster."""
-    result: dict[str, Any] = {}
-    for other in [name for name in times if name != "iree"]:
-        paired = [b / a for a, b in zip(times["iree"]["wall"], times[other]["wall"], strict=True)]
-        result[f"ratio_{other}"] = round(statistics.median(paired), 3)
-        result[f"ratio_{other}_quartiles"] = [round(q, 3) for q in statistics.quantiles(paired, n=4)[::2]]
-        # CPU time over CPU time: what a busy machine distorts least (torch's threads spin while they wait for each other)
-        cpu = {name: statistics.median(times[name]["cpu"]) for name in ("iree", other)}
-        result[f"ratio_{other}_cpu"] = round(cpu[other] / cpu["iree"], 3)
-    for name, kinds in times.items():
-        for kind, values in kinds.items():
-            result[f"{name}_{kind}_ms"] = round(1e3 * statistics.median(values), 2)
-    return result
 
 
 def bench(name: str, settings: BenchSettings) -> dict[str, Any]:
@@ -200,16 +202,19 @@ def bench(name: str, settings: BenchSettings) -> dict[str, Any]:
     arrays = inputs(config, module, settings.batch_size)
     eager = torch_step(unet, arrays, config.num_inference_steps)
     with tempfile.TemporaryDirectory() as folder:
-        iree = iree_step(module.eval().requires_grad_(False), config, settings.batch_size, arrays, settings, Path(folder))
-        contestants = {"iree": iree, "eager": eager}
-        if not settings.without_compile:
+        mlir = exported(module.eval().requires_grad_(False), config, settings.batch_size, Path(folder))
+        contestants = {name: iree_step(mlir, np.dtype(config.unet_dtype), arrays, name, given, settings.threads)
+                       for name, given in variants(settings).items()}
+        contestants |= {} if settings.without_torch else {"eager": eager}
+        if not (settings.without_compile or settings.without_torch):
             started = time.monotonic()
             contestants["compile"] = torch_step(torch.compile(unet), arrays, config.num_inference_steps)
             contestants["compile"]()
             print(f"torch.compile {time.monotonic() - started:.1f} s", flush=True)
-        difference = np.linalg.norm(iree() - eager()) / np.linalg.norm(eager())
+        expected = eager()
+        differences = {name: float(np.linalg.norm(contestants[name]() - expected) / np.linalg.norm(expected)) for name in contestants}
         times = measure(contestants, settings.pairs)
-    result = {"parameters": sum(p.numel() for p in unet.parameters()), "relative_error": float(difference), **ratios(times)}
+    result = {"parameters": sum(p.numel() for p in unet.parameters()), "relative_error": differences, "ratios": intervals(times), **ratios(times)}
     print(f"{name}: {json.dumps(result)}", flush=True)
     return result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,9 +35,28 @@ def test_a_ratio_above_one_means_iree_is_faster() -> None:
     assert (result["iree_wall_ms"], result["eager_cpu_ms"]) == (1000.0, 5000.0)
 
 
+def test_intervals_go_pair_by_pair_and_the_spec_is_set_beside_both() -> None:
+    times = {name: {"wall": [factor * at for at in (1.0, 9.0, 2.0)], "cpu": [1.0, 1.0, 1.0]}
+             for name, factor in (("o3", 3.0), ("iree", 2.0), ("spec", 1.0), ("eager", 4.0))}
+    found = bench.intervals(times)
+    assert found["o3_over_iree_wall"] == {"median": 1.5, "low": 1.5, "high": 1.5} and found["o3_over_spec_wall"]["median"] == 3.0
+    assert found["iree_over_spec_wall"]["median"] == 2.0 and found["eager_over_iree_cpu"]["low"] == 1.0
+    assert "spec_over_iree_wall" not in found
+
+
+def test_contestants_differ_in_their_flags_only_where_they_say(tmp_path: Path) -> None:
+    found = bench.variants(bench.parse(["--td-spec", "none", "--flag=--x"]))
+    assert list(found) == ["o3", "iree"] and set(found["o3"]) < set(found["iree"])
+    more = sorted(flag.split("=")[0] for flag in set(found["iree"]) - set(found["o3"]))
+    assert more == ["--iree-global-opt-data-tiling", "--iree-preprocessing-pass-pipeline"]
+    (tmp_path / "cpu.mlir").write_text("module {}")
+    spec = bench.variants(bench.parse(["--td-spec", str(tmp_path / "cpu.mlir")]))
+    assert set(spec["iree"]) < set(spec["spec"]) and f"--iree-codegen-tuning-spec-path={(tmp_path / 'cpu.mlir').resolve()}" in spec["spec"]
+
+
 def test_defaults_are_the_ones_the_issue_asks_for() -> None:
     settings = bench.parse([])
-    assert settings.pairs >= 15 and settings.model == ("sdxl-nano", "50m") and settings.dtype == "float32"
+    assert settings.pairs >= 31 and settings.model == ("sdxl-nano", "50m") and settings.dtype == "float32"
 
 
 def test_an_unknown_benchmark_is_refused() -> None:

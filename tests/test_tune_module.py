@@ -135,6 +135,12 @@ def test_the_command_from_manifest_to_last_line(build, tmp_path, capsys):
     assert last["tuned"] == 1 and last["faster_alone"] == len(last["records"]) + last["candidate_only"]
 
 
+def test_a_budget_that_is_spent_is_told(build, capsys):
+    wanted = tune.chosen([build / f"small{dumps.SUFFIX}"], "matmul")
+    assert not list(tune.prepare_all(wanted, CPU, tune.parse([str(build)]), "here", 0.0))
+    assert "1 of 1 dispatches not reached" in capsys.readouterr().out
+
+
 def test_builds_that_cannot_be_tuned(build, tmp_path):
     found = manifest.read(build)
     for name, changed, words in (("spec", replace(found, spec=Spec(path="x.mlir", sha256="0")), "--td-spec none"),
