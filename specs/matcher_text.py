@@ -19,7 +19,7 @@ _OPERANDS = {
 }
 _MATCHERS = {"contraction": "contraction", "convolution": "convolution", "attention": "online_attention"}
 # Bodies of reductions that the pipeline's exports have, as torch's lowerings write them; {t} is the accumulator's type, {i} the input's
-_BODIES = {
+BODIES = {
     "addf": ("%0 = arith.addf %in, %out : {t}",),
     "mulf addf": ("%0 = arith.mulf %in, %in : {t}", "%1 = arith.addf %0, %out : {t}"),
     "extf addf": ("%0 = arith.extf %in : {i} to {t}", "%1 = arith.addf %0, %out : {t}"),
@@ -58,12 +58,12 @@ def _structured(match: Match, alias: str) -> Iterator[str]:
 
 def _reduction(match: Match) -> Iterator[str]:
     """One linalg.generic of one input and one output, compared with the payload's attribute by attribute, body included."""
-    if match.body not in _BODIES or len(match.types) != 2:
+    if match.body not in BODIES or len(match.types) != 2:
         raise ConfigError(f"a reduction of {len(match.types)} operands with the body {match.body!r}: the renderer writes one input, one output "
-                          f"and the bodies {', '.join(map(repr, _BODIES))}")
+                          f"and the bodies {', '.join(map(repr, BODIES))}")
     tensors = [f"tensor<{''.join(f'{size}x' for size in _sizes(match, i))}{kind}>" for i, kind in enumerate(match.types)]
     iterators = ", ".join('"reduction"' if i in match.roles["reduced"] else '"parallel"' for i in range(len(match.dims)))
-    body = [text.format(i=match.types[0], t=match.types[1]) for text in _BODIES[match.body]]
+    body = [text.format(i=match.types[0], t=match.types[1]) for text in BODIES[match.body]]
     yield (f"%inputs, %outputs = transform.iree.match.cast_compatible_dag_from_root %op {{ ^bb0(%a: {tensors[0]}, %b: {tensors[1]}): "
            f"%g = linalg.generic {{indexing_maps = {maps(match)}, iterator_types = [{iterators}]}} ins(%a : {tensors[0]}) outs(%b : {tensors[1]}) "
            f"{{ ^bb0(%in: {match.types[0]}, %out: {match.types[1]}): {' '.join(body)} linalg.yield %{len(body) - 1} : {match.types[1]} }} "
