@@ -114,7 +114,7 @@ def _match(old: OldMatcher) -> Match:
         return Match(kind="attention", types=(kind, kind, kind, "f32", "f32", "f32", "f32"), maps=_ATTENTION,
                      dims=(query[0], query[1], query[2], -1, query[3], -1))
     if old.results > 1 or len(old.tensors) > 3:
-        raise ConfigError(f"{old.results} products fused into one operation: IREE 3.13 no longer fuses them, and has no matcher for it")
+        raise ConfigError(f"{old.results} products fused into one operation: IREE 3.13 has no matcher for it, and our graphs have them apart")
     if old.operation not in ("linalg.generic", "linalg.conv_2d_nhwc_hwcf") or len(old.tensors) != 3:
         raise ConfigError(f"matches {old.operation or 'no operation that is written out'}, which the port does not read")
     stride = f" * {old.strides}" if old.strides != 1 else ""
