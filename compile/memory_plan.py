@@ -79,7 +79,7 @@ def plan(target: str, executables: Sequence[Resident], *, key: str = "", process
     preset = PRESETS.get(target)
     made = MemoryPlan(manifest_key=key, target=target, partition_bytes=preset.memory_bytes if preset else None,
                       processes_per_partition=processes_per_partition, executables=tuple(executables))
-    for one in made.executables:
+    for one in sorted(made.executables, key=lambda one: -one.bytes):  # the largest is named
         if made.partition_bytes is not None and made.least_bytes(one) > made.partition_bytes:
             raise ConfigError(
                 f"{one.module} bs{one.batch_size} does not fit a partition of {target}: {processes_per_partition} process(es) take "
