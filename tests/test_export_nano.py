@@ -58,7 +58,7 @@ def diffusers_images(made: SampleSet, length: int, negative_prompt: str) -> np.n
 def test_the_trained_model_draws_what_diffusers_draws(tmp_path: Path, name: str, limit: float) -> None:
     model_json = ROOT / f"export/configs/{name}.json"
     build, _, _ = precompile.build(CompileSettings(model_json=model_json, checkpoint=str(NANO), td_spec=None, target="cpu",
-                                                   output=tmp_path / name, jobs=None))
+                                                   output=tmp_path / name, jobs=None, processes_per_partition=1))
     config = manifest.read(build).model
     captions = samples.read_captions(NANO / "prompts.tsv", "caption", 2)[0]
     made = samples.make(config, NANO, captions, [], "evidence")

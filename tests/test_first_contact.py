@@ -29,7 +29,7 @@ CONFIG_NAME = "tiny.json"
 DEFECT = "run_forward_dispatch_0"
 
 
-def export(model_json: Path, checkpoint: str, output: Path, modules: list[str]) -> None:
+def export(model_json: Path, checkpoint: str, output: Path, modules: list[str], _architecture: str) -> None:
     """Stands in for `python -m export.sdxl`: SDXL's entry points with simple arithmetic."""
     config = document.read(ModelConfig, model_json)
     for module in modules:

@@ -16,6 +16,7 @@ from ireeperf.errors import CompileError, ConfigError
 from scripts.first_contact_parts import children, contents, findings, flow_text, ingest, planted, run, tensors, wheels
 from scripts.first_contact_parts.findings import BatchTime, DispatchCheck, Findings
 from specs import record
+from specs.match import Match
 
 FLOW = """module @m attributes {stream.affinity.default = #hal.device.affinity<@__device_0>} {
   util.global private @__device_0 = #hal.device.target<"hip", [#hal.executable.target<"rocm">]> : !hal.device
@@ -200,24 +201,34 @@ def some(*dispatches: DispatchCheck) -> Findings:
                                                                     runs=5, steps=20),))
 
 
+def matmul(size: int, folder: Path) -> str:
+    """A record of a square matmul, in `folder`; its name."""
+    over = "(d0, d1, d2) -> "
+    one = record.TuningRecord(
+        target="gfx942", evidence="ported", source="a test", compiler="3.12.0", date="2025-01-01",
+        match=Match(kind="contraction", types=("f16", "f16", "f32"), dims=(size,) * 3, maps=(f"{over}(d0, d2)", f"{over}(d2, d1)", f"{over}(d0, d1)")),
+        set=record.Setting(pipeline="TileAndFuse", lowering_config={"workgroup": [64, 64, 0]}, workgroup_size=(256, 1, 1), subgroup_size=64))
+    folder.mkdir(exist_ok=True)
+    (folder / f"{one.name}.toml").write_text(ingest.toml(one))
+    return one.name
+
+
 def test_records_are_judged_by_the_machine(tmp_path):
-    names = {"faster": "matmul_64x64", "slower": "matmul_32x32", "wrong": "conv_8x8", "absent": "matmul_1x1", "untimed": "matmul_16x16"}
-    for file, dispatch in names.items():
-        (tmp_path / "in").mkdir(exist_ok=True)
-        (tmp_path / f"in/{file}.toml").write_text(f'dispatch = "{dispatch}"\ntarget = "gfx942"\nevidence = "ported"\ncompiler = "3.12.0"\ndate = "2025-01-01"\n'
-                                                  f'[match]\ndims = [64, 64]\n[lowering_config]\nworkgroup = [64, 128]\nnested = {{ a = 1 }}\n')
-    found = some(check("1_matmul_64x64"), check("2_matmul_32x32", microseconds=90.0), check("3_conv_8x8", outcome="wrong", cause="departs"),
-                 check("4_matmul_16x16", baseline_microseconds=None))
+    sizes = {"faster": 64, "slower": 32, "wrong": 8, "absent": 1, "untimed": 16}
+    names = {file: matmul(size, tmp_path / "in") for file, size in sizes.items()}
+    shape = {file: f"matmul_like_{size}x{size}x{size}_f16xf16xf32" for file, size in sizes.items()}
+    found = some(check(f"1_{shape['faster']}"), check(f"2_{shape['slower']}", microseconds=90.0),
+                 check(f"3_{shape['wrong']}", outcome="wrong", cause="departs"), check(f"4_{shape['untimed']}", baseline_microseconds=None))
     verdicts = {one.path.stem: one for one in ingest.verified(found, sorted((tmp_path / "in").glob("*.toml")))}
-    assert {name for name, one in verdicts.items() if one.measured} == {"faster"}
+    assert {name for name, one in verdicts.items() if one.measured} == {names["faster"]}
     for name, word in (("faster", "80.00 us without"), ("slower", "not faster"), ("wrong", "departs"), ("absent", "no dispatch"), ("untimed", "--td-spec")):
-        assert word in verdicts[name].words
+        assert word in verdicts[names[name]].words
     document.write(found, tmp_path / "found.json")
     written = ingest.ingest(tmp_path / "found.json", tmp_path / "out", tmp_path / "in")
-    assert written["records"] == {f"{name}.toml": name == "faster" for name in sorted(names)} and not written["service_times"]
-    proven = record.read(tmp_path / "out/records/faster.toml")
+    assert written["records"] == {f"{names[file]}.toml": file == "faster" for file in names} and not written["service_times"]
+    proven = record.read(tmp_path / f"out/records/{names['faster']}.toml")
     assert (proven.evidence, proven.baseline_us, proven.tuned_us, proven.runs, proven.date) == ("measured", 80.0, 50.0, 20, "2026-11-24")
-    assert proven.machine == "AMD Instinct MI325X, CPX/NPS1" and proven.lowering_config == {"workgroup": [64, 128], "nested": {"a": 1}}
+    assert proven.machine == "AMD Instinct MI325X, CPX/NPS1" and proven.set.lowering_config == {"workgroup": [64, 64, 0]}
     with pytest.raises(ConfigError, match="no tuning record"):
         ingest.ingest(tmp_path / "found.json", tmp_path / "out", tmp_path / "out/nothing")
 

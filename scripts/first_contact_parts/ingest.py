@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import tomli_w
 
 from ireeperf import document
 from ireeperf.errors import ConfigError
@@ -14,6 +15,7 @@ from runtime.service_times import ServiceTimes
 from scripts.first_contact_parts import findings, report
 from scripts.first_contact_parts.findings import DispatchCheck, Findings
 from specs import record
+from specs.match import Match
 from specs.record import TuningRecord
 
 SERVICE_TIMES, REPORT = "service_times.toml", "report.md"
@@ -96,10 +98,11 @@ def verified(found: Findings, paths: Sequence[Path]) -> list[Verdict]:
 
 
 def _verdict(found: Findings, path: Path, one: TuningRecord) -> Verdict:
-    mine = [check for check in found.dispatches if check.name.endswith(one.dispatch)]
+    shape = shape_of(one.match)
+    mine = [check for check in found.dispatches if check.name.endswith(f"_{shape}")]
     timed = [check for check in mine if check.microseconds is not None and check.baseline_microseconds is not None]
     if not mine:
-        return Verdict(path=path, words=f"no dispatch of the archive is called ...{one.dispatch}", measured=None)
+        return Verdict(path=path, words=f"no dispatch of the archive is called ..._{shape}", measured=None)
     if bad := [check for check in mine if check.outcome != "ok"]:
         return Verdict(path=path, words=f"{bad[0].name} is {bad[0].outcome}: {bad[0].cause}", measured=None)
     if not timed:
@@ -114,6 +117,11 @@ def _verdict(found: Findings, path: Path, one: TuningRecord) -> Verdict:
         compiler=str(found.contents.get("compiler_version")), date=found.started_utc[:10]))
 
 
+def shape_of(match: Match) -> str:
+    """Loop sizes and types as the compiler's names of dispatches end: 2048x10240x1280_f16xf16xf32."""
+    return f"{'x'.join(map(str, match.dims))}_{'x'.join(match.types)}"
+
+
 def _weight(check: DispatchCheck) -> float:
     return (check.baseline_microseconds or 0.0) * sum(check.calls.values())
 
@@ -126,18 +134,11 @@ def partition(found: Findings) -> str:
 
 
 def toml(one: Any) -> str:
-    """A contract as TOML: plain values, tables last."""
-    values = {key: value for key, value in document.to_dict(one).items() if value is not None}
-    head = [f"{key} = {_value(value)}" for key, value in values.items() if not isinstance(value, dict)]
-    tables = [f"\n[{key}]\n" + "\n".join(f"{json.dumps(name)} = {_value(inner)}" for name, inner in value.items())
-              for key, value in values.items() if isinstance(value, dict)]
-    return "\n".join([*head, *tables]) + "\n"
+    """A contract as TOML, which has no null: what is None is left out."""
+    return tomli_w.dumps(_stated(document.to_dict(one)))
 
 
-def _value(value: Any) -> str:
-    """One TOML value; a nested table is written inline."""
+def _stated(value: Any) -> Any:
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(str(key))} = {_value(inner)}" for key, inner in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    return json.dumps(value)  # strings, numbers and booleans are spelled alike
+        return {key: _stated(inner) for key, inner in value.items() if inner is not None}
+    return [_stated(inner) for inner in value] if isinstance(value, list) else value

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from compile import compiler, exporting, manifest, precompile, target
+from compile import compiler, exporting, manifest, precompile, target, tuning_spec
 from compile.cache import ROOT, Cache
 from compile.flags import flags
 from compile.manifest import Manifest
@@ -90,12 +90,15 @@ class Graph:
 
 def _fill(settings: PackSettings, folder: Path) -> Contents:
     """Compile everything into `folder`; what the archive holds."""
-    wanted = precompile.CompileSettings(model_json=settings.model_json, checkpoint=settings.checkpoint, td_spec=settings.td_spec,
-                                        target=settings.target, output=folder.parent / "build", jobs=settings.jobs)
+    if settings.td_spec is not None and settings.td_spec.is_dir():
+        raise ConfigError(f"{settings.td_spec} is a folder of records; give the spec rendered from it, {settings.td_spec}.mlir")
+    wanted = precompile.CompileSettings(model_json=settings.model_json, checkpoint=settings.checkpoint, td_spec=settings.td_spec or tuning_spec.NONE,
+                                        target=settings.target, output=folder.parent / "build", jobs=settings.jobs, processes_per_partition=1)
     build, _, _ = precompile.build(wanted)
     made = manifest.read(build)
-    graphs = _graphs(settings, made, exporting.export_all(made.model, settings.model_json, precompile.checkpoint_of(wanted, made.model), Cache()),
-                     folder.parent)
+    exported = exporting.export_all(made.model, settings.model_json, precompile.checkpoint_of(wanted, made.model), Cache(),
+                                    target.find(made.target).architecture)
+    graphs = _graphs(settings, made, exported, folder.parent)
     payload = folder / contents.PAYLOAD
     payload.mkdir(parents=True)
     reference = target.find(reference_of(target.find(made.target)))
@@ -120,7 +123,9 @@ def _graphs(settings: PackSettings, made: Manifest, exported: Sequence[exporting
     _compile(calls, scratch, settings.jobs)
     graphs = []
     for executable, plain, traced in zip(made.executables, calls[::2], calls[1::2], strict=True):
-        flow = plain[2].read_text()
+        flow, chip = plain[2].read_text(), target.find(made.target).chip
+        if chip is not None:  # probes are compiled for the partition that the executable was compiled for
+            flow = target.set_chip(flow, chip)
         found = flow_text.dispatches(flow)
         if not found.dispatches:
             raise CompileError(f"{plain[0].name} has no dispatch that can be probed: {found.unprobed}")
