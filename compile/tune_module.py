@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import tempfile
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ from specs import render
 from specs.record import Setting, TuningRecord
 
 PAIRS = 31
+_ARGUMENT = re.compile(r"%\w+: (?:!torch\.vtensor<\[([\d,]*)\],(\w+)>|tensor<((?:\d+x)*)(\w+)>)")
+_DTYPES = {"f32": "float32", "f16": "float16", "i64": "int64", "si64": "int64", "i32": "int32", "si32": "int32", "i8": "int8"}
 # of a module's output to that of the module without the spec: other orders of summation, through all its layers
 TOLERANCE = {"float32": 1e-3, "float16": 2e-2}
 
@@ -106,6 +109,19 @@ def source(executable: Executable, build: Path) -> Path:
     return path
 
 
+def signature(mlir: Path, entry: str) -> list[tuple[list[int], str]]:
+    """Shapes and dtypes of an entry point's arguments, off the text of the module: executables of exported programs do not say."""
+    with mlir.open() as lines:
+        line = next((line for line in lines if f"func.func @{entry}(" in line), None)
+    if line is None:
+        raise CompileError(f"{mlir} has no function {entry} on one line; compile again with ./compile/precompile.py")
+    found = [([int(size) for size in re.findall(r"-?\d+", torch or plain)], kind or plain_kind)
+             for torch, kind, plain, plain_kind in _ARGUMENT.findall(line.split("->")[0])]
+    if strange := [f"{shape} {kind}" for shape, kind in found if kind not in _DTYPES]:
+        raise CompileError(f"{entry} of {mlir} takes {', '.join(strange)}; data is made for {', '.join(_DTYPES)}")
+    return [(shape, _DTYPES[kind]) for shape, kind in found]
+
+
 def _measure(executable: Executable, found: Manifest, build: Path, on: Target, specs: dict[str, Path | None], folder: Path) -> Result:
     folder.mkdir(parents=True)
     mlir = source(executable, build)
@@ -120,7 +136,8 @@ def _measure(executable: Executable, found: Manifest, build: Path, on: Target, s
     request = folder / "request.json"
     document.write_text(request, json.dumps({
         "default": str(done["before"]), "candidate": str(done["after"]), "archive": str(manifest.check_file(build, archive.path, archive.sha256))
-        if archive else None, "entry_points": executable.entry_points, "driver": "local-sync", "rounds": PAIRS, "tolerance": tolerance}))
+        if archive else None, "entry_points": {name: signature(mlir, name) for name in executable.entry_points},
+        "driver": "local-sync", "rounds": PAIRS, "tolerance": tolerance}))
     return tune_search.judged(tune_runner.started("--module", request, 600), tolerance, "cpu")
 
 

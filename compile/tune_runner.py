@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -18,8 +17,6 @@ from pathlib import Path
 from typing import Any
 
 RUN_SECONDS = 300
-_TENSOR = re.compile(r"%\w+: tensor<((?:\d+x)*)(\w+)>")
-_DTYPES = {"f32": "float32", "f16": "float16", "i64": "int64", "i32": "int32", "i8": "int8", "si64": "int64", "si32": "int32"}
 
 
 def machine(driver: str) -> str:
@@ -120,20 +117,14 @@ def one(request: dict[str, Any]) -> dict[str, Any]:
     return {"error": error if error != float("inf") else None, "rounds": rounds}
 
 
-def arguments(function: Any, device: Any) -> list[Any]:
-    """Random arguments of an exported function, as its declaration has them: normal numbers, and integers from 0 to 7."""
+def arguments(given: list[tuple[list[int], str]], device: Any) -> list[Any]:
+    """Random arguments of an exported function, by shape and dtype: normal numbers, and integers from 0 to 7."""
     import iree.runtime as rt
     import numpy as np
 
     draw = np.random.default_rng(0)
-    declared = function.vm_function.reflection["iree.abi.declaration"].split("->")[0]
-    placed = []
-    for sizes, kind in _TENSOR.findall(declared):
-        shape = tuple(int(size) for size in sizes.split("x") if size)
-        whole = "i" in _DTYPES[kind][:3] and "float" not in _DTYPES[kind]
-        values = draw.integers(0, 8, shape) if whole else draw.standard_normal(shape)
-        placed.append(rt.asdevicearray(device, np.asarray(values, _DTYPES[kind])))
-    return placed
+    return [rt.asdevicearray(device, np.asarray(draw.integers(0, 8, shape) if dtype.startswith("int") else draw.standard_normal(shape), dtype))
+            for shape, dtype in given]
 
 
 def whole(request: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +132,7 @@ def whole(request: dict[str, Any]) -> dict[str, Any]:
     calls, results = [], []
     for name in ("default", "candidate"):
         module, device = opened(request[name], request["driver"], request["archive"])
-        bound = [(module[entry], arguments(module[entry], device)) for entry in request["entry_points"]]
+        bound = [(module[entry], arguments(given, device)) for entry, given in request["entry_points"].items()]
         calls.append(lambda bound=bound: [function(*given) for function, given in bound])
         found = [result if isinstance(result, (tuple, list)) else (result,) for result in calls[-1]()]
         results.append([array.to_host().copy() for group in found for array in group])

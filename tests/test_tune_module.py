@@ -15,7 +15,7 @@ from compile.manifest import Executable, Manifest, Spec
 from compile.tune_store import Result, Scope, Store
 from export import model_config
 from ireeperf import document
-from ireeperf.errors import ConfigError, MissingFileError
+from ireeperf.errors import CompileError, ConfigError, MissingFileError
 from specs import record
 from specs.record import Setting
 
@@ -133,6 +133,15 @@ def test_the_command_from_manifest_to_last_line(build, tmp_path, capsys):
     assert tune.main(given) == 0
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert last["tuned"] == 1 and last["faster_alone"] == len(last["records"]) + last["candidate_only"]
+
+
+def test_signatures_of_exported_and_plain_modules(build, tmp_path):
+    (tmp_path / "m.mlir").write_text("  func.func @run_forward(%arg0: !torch.vtensor<[1,4,16,16],f32>, %arg1: !torch.vtensor<[2],f16>, "
+                                     "%arg2: !torch.vtensor<[1],si64>) -> !torch.vtensor<[9],f32> attributes {x} {\n")
+    assert tune_module.signature(tmp_path / "m.mlir", "run_forward") == [([1, 4, 16, 16], "float32"), ([2], "float16"), ([1], "int64")]
+    assert tune_module.signature(build / "small.mlir", "run") == [([32, 64], "float32"), ([64, 96], "float32"), ([1], "int64")]
+    with pytest.raises(CompileError, match="no function"):
+        tune_module.signature(build / "small.mlir", "walk")
 
 
 def test_a_budget_that_is_spent_is_told(build, capsys):
