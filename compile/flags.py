@@ -18,7 +18,7 @@ def flags(target: Target, spec: Path | None) -> list[str]:
     chosen.append("--iree-opt-level=O3")
     if spec is not None:
         # IREE 3.13 loads the spec under a lock and verifies it on its thread pool: the waiting thread may take up another executable,
-        # which wants the same lock, and the compile hangs for ever (seen once in four compiles of the full-size UNet with 100 records)
+        # which wants the same lock, and the compile hangs for ever (seen once in three compiles of the full-size UNet with 100 records)
         chosen.append("--mlir-disable-threading")
         # The same file serves every backend; on CUDA the tuning-spec flag exits 0 and applies nothing (IREE 3.13)
         name = "--iree-codegen-transform-dialect-library" if target.backend == "cuda" else "--iree-codegen-tuning-spec-path"
@@ -47,7 +47,7 @@ def _hip(target: Target) -> list[str]:
     # A product's name brings its chip, which compile.target.set_chip makes that of the partition between two phases
     chosen = ["--iree-hal-target-device=hip", f"--iree-rocm-target={target.chip.sku if target.chip else target.architecture}", _FENCES]
     if target.architecture == "gfx950":
-        # IREE 3.13 crashes (exit 248, getXorShuffleParamsForTunedChipset) where its default is a 16x16x16 MFMA matmul
+        # IREE 3.13 crashes (exit 248, getXorShuffleParamsForTunedChipset) where its default matmul instruction has no swizzle of its own (docs/compiler_bugs/gfx950_direct_load.md)
         chosen.append("--iree-llvmgpu-use-direct-load=false")
     return chosen
 
