@@ -64,6 +64,8 @@ def lines(summary: Summary) -> list[str]:
         told.append(f"fill of the compute units, weighted by FLOPs: {summary.fill:.3f}")
     told.append(f"matrix operations without matrix instructions: {len(summary.without_matrix)}, {100 * summary.without_matrix_share:.3f} % of FLOPs "
                 f"(bar {100 * MATRIX_BAR:.1f} %){_names(summary.without_matrix)}")
+    if summary.unread:
+        told.append(f"matrix operations without assembly to read, so not among those: {summary.unread}")
     told.append(f"kernels that spill: {len(summary.spilling)}{_names(summary.spilling)}")
     if summary.roofline_seconds is not None:
         beside = f"; AMD measured {summary.measured_seconds:.2f} s there with int8 and FP8" if summary.measured_seconds else ""

@@ -67,6 +67,11 @@ def read_ptx(text: str) -> dict[str, Kernel]:
     return kernels
 
 
+def ptx_name(dispatch: str) -> str:
+    """A dispatch's name in PTX, where only letters, digits and underscores stand: run_forward$async_... is run_forward_async_..."""
+    return re.sub(r"\W", "_", dispatch)
+
+
 def occupancy(kernel: Kernel, architecture: str) -> float | None:
     """Waves a SIMD can hold at most, by VGPRs, LDS and whole workgroups; None when the architecture's sizes are not stated here.
 

@@ -25,6 +25,7 @@ class Summary:
     flops_by_class: dict[str, int]  # by evidence; a record that has none (a hand-written spec's) counts as default
     without_matrix: tuple[DispatchMatch, ...]  # matrix operations whose kernel has no matrix instruction
     without_matrix_share: float  # of all FLOPs
+    unread: int  # matrix operations of whose kernel nothing is known: no assembly (llvm-cpu)
     spilling: tuple[DispatchMatch, ...]
     roofline_seconds: float | None  # None: some dispatch has no roofline
     measured_seconds: float | None  # AMD's own measurement of this partition and batch size, int8/FP8: a mark, not ours
@@ -55,6 +56,7 @@ def summarize(report: MatchReport, manifest: Manifest, batch_size: int) -> Summa
         batch_size=batch_size, dispatches=len(rows), launches=sum(count for _, count in rows), flops=flops,
         flops_by_class={name: sum(one.flops * count for one, count in rows if (one.evidence or "default") == name) for name in CLASSES},
         without_matrix=tuple(one for one, _ in bare), without_matrix_share=sum(one.flops * count for one, count in bare) / (flops or 1),
+        unread=sum(one.kind in MATRIX and one.static is None for one, _ in rows),
         spilling=tuple(one for one, _ in rows if one.static and (one.static.vgpr_spills or one.static.sgpr_spills)),
         roofline_seconds=_total(bounds), measured_seconds=AMD_SECONDS.get((report.target, batch_size)),
         fill=sum(share * weight for share, weight in filled) / (sum(weight for _, weight in filled) or 1) if filled else None)

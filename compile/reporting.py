@@ -38,7 +38,7 @@ def build_report(folder: Path, manifest: Manifest, records: Sequence[TuningRecor
         if executable.dispatches is None:
             continue
         found, kernels = dispatches(folder / executable.dispatches), kernels_of(folder / executable.dispatches)
-        rows += [row(executable, one, kernels.get(one.name), chosen, by_name) for one in found]
+        rows += [row(executable, one, kernels.get(one.name) or kernels.get(kernel_figures.ptx_name(one.name)), chosen, by_name) for one in found]
         all_found += found
     return MatchReport(manifest_key=manifest.key, target=manifest.target, dispatches=tuple(rows)), all_found
 

@@ -49,6 +49,7 @@ def test_ptx_tells_instructions_and_threads_only():
             ".visible .entry second(\n)\n.reqntid 64\n{\n}\n")
     found = kernel_figures.read_ptx(text)
     assert found["first"].matrix == {"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32": 1} and found["first"].threads == 256
+    assert kernel_figures.ptx_name("run_forward$async_dispatch_0") == "run_forward_async_dispatch_0"
     assert found["second"].matrix == {} and found["second"].threads == 64 and found["second"].vgprs is None
 
 
