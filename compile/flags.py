@@ -47,7 +47,7 @@ def _hip(target: Target) -> list[str]:
     # A product's name brings its chip, which compile.target.set_chip makes that of the partition between two phases
     chosen = ["--iree-hal-target-device=hip", f"--iree-rocm-target={target.chip.sku if target.chip else target.architecture}", _FENCES]
     if target.architecture == "gfx950":
-        # IREE 3.13 crashes (exit 248, getXorShuffleParamsForTunedChipset) where its default matmul instruction has no swizzle of its own (docs/compiler_bugs/gfx950_direct_load.md)
+        # IREE 3.13 crashes (exit 248) on matmuls for whose instruction it finds no swizzle: docs/compiler_bugs/gfx950_direct_load.md
         chosen.append("--iree-llvmgpu-use-direct-load=false")
     return chosen
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import tomli_w
-
 from compile import dispatch_ir, dumps, manifest, tune_runner, tune_search, tuning_spec
 from compile.compiler import Task, compile_all
 from compile.dispatch_ir import Dispatch
@@ -23,7 +21,7 @@ from compile.tune_space import Point
 from compile.tune_store import Result, Scope, Store
 from ireeperf import document
 from ireeperf.errors import CompileError, ConfigError, MissingFileError
-from specs import render
+from specs import render, toml_text
 from specs.record import Setting, TuningRecord
 
 PAIRS = 31
@@ -72,7 +70,7 @@ def keep(winners: Sequence[Winner], found: Manifest, build: Path, on: Target, st
     evidence = "; ".join(f"whole module {name}, with {len(winners)} records of this sweep: {told(result)}" for name, result in results.items())
     records = [winner.record(names[0], evidence) for winner in winners]
     for record in records:
-        print(f"record {write(record, folder)}", flush=True)
+        print(f"record {toml_text.save(record, folder)}", flush=True)
     print("render them: python -m specs.render", flush=True)
     return records
 
@@ -159,16 +157,6 @@ def told(result: Result) -> str:
     """A measurement of a module in words."""
     return (f"median ratio {result.ratio:.3f}, 95 % interval {result.ratio_low:.3f} to {result.ratio_high:.3f}, {result.runs} pairs, CPU time"
             if result.ratio is not None else f"{result.outcome}, {result.detail}")
-
-
-def write(record: TuningRecord, folder: Path) -> Path:
-    """Write a record as <name>.toml into `folder`, instead of one of that name."""
-    path = folder / f"{record.name}.toml"
-    plain = {key: value for key, value in document.to_dict(record).items() if value is not None}
-    for part in ("match", "set"):
-        plain[part] = {key: value for key, value in plain[part].items() if value is not None}
-    document.write_text(path, tomli_w.dumps(plain))
-    return path
 
 
 def known(folder: Path) -> tuple[TuningRecord, ...]:

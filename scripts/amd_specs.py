@@ -19,7 +19,7 @@ from pathlib import Path
 from compile import dispatch_ir, kernel_figures
 from ireeperf import document
 from ireeperf.errors import ConfigError, exit_code
-from specs import port
+from specs import port, toml_text
 from specs.match import Match
 from specs.port import Ported
 from specs.record import TuningRecord
@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path in settings.old:
         found = port.port(path.read_text(), settings.target, f"SHARK-MLPERF v5.1 {path.name}", settings.date)
         files[path.name] = [(one, [settle(one, build) for build in builds]) for one in found]
-    written = [port.write(record, settings.records / settings.target / build.stem) for build in builds
+    written = [toml_text.save(record, settings.records / settings.target / build.stem) for build in builds
                for record in build.taken.values() if build.faults.get(record.name) == ""]
     document.write_text(settings.page, page(files, builds, settings))
     print(json.dumps({"matchers": sum(map(len, files.values())), "records": len(set(written)), "page": str(settings.page)}))

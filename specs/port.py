@@ -22,11 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
-from ireeperf import document
 from ireeperf.errors import ConfigError, exit_code
-from specs import old_text, tiling_check
+from specs import old_text, tiling_check, toml_text
 from specs.lowering_keys import OPTIONS
 from specs.match import Kind, Match, uses
 from specs.old_text import OldMatcher
@@ -91,17 +88,6 @@ def port(text: str, target: str, source: str, date: str) -> tuple[Ported, ...]:
             found.append(Ported(matcher=old, record=record))
             taken[record.name] = found[-1]
     return tuple(found)
-
-
-def write(record: TuningRecord, folder: Path) -> Path:
-    """One record as TOML, without what it leaves at its default."""
-    path = folder / f"{record.name}.toml"
-    document.write_text(path, tomli_w.dumps(_plain(document.to_dict(record))))
-    return path
-
-
-def _plain(value: Any) -> Any:
-    return {key: _plain(one) for key, one in value.items() if one not in (None, {}, [])} if isinstance(value, dict) else value
 
 
 def _match(old: OldMatcher) -> Match:
@@ -255,7 +241,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for one in found:
         print(f"  {one.matcher.name}: {one.record.name if one.record else f'not carried: {one.reason}'}")
         if one.record:
-            write(one.record, settings.output)
+            toml_text.save(one.record, settings.output)
     carried = sum(one.record is not None for one in found)
     print(json.dumps({"matchers": len(found), "records": carried, "folder": str(settings.output)}))
     return 0

@@ -15,7 +15,7 @@ from ireeperf import document
 from ireeperf.errors import CompileError, ConfigError
 from scripts.first_contact_parts import children, contents, findings, flow_text, ingest, planted, run, tensors, wheels
 from scripts.first_contact_parts.findings import BatchTime, DispatchCheck, Findings
-from specs import record
+from specs import record, toml_text
 from specs.match import Match
 
 FLOW = """module @m attributes {stream.affinity.default = #hal.device.affinity<@__device_0>} {
@@ -209,7 +209,7 @@ def matmul(size: int, folder: Path) -> str:
         match=Match(kind="contraction", types=("f16", "f16", "f32"), dims=(size,) * 3, maps=(f"{over}(d0, d2)", f"{over}(d2, d1)", f"{over}(d0, d1)")),
         set=record.Setting(pipeline="TileAndFuse", lowering_config={"workgroup": [64, 64, 0]}, workgroup_size=(256, 1, 1), subgroup_size=64))
     folder.mkdir(exist_ok=True)
-    (folder / f"{one.name}.toml").write_text(ingest.toml(one))
+    toml_text.save(one, folder)
     return one.name
 
 

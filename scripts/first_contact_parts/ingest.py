@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from ireeperf import document
 from ireeperf.errors import ConfigError
 from runtime.service_times import ServiceTimes
@@ -17,6 +15,7 @@ from scripts.first_contact_parts.findings import DispatchCheck, Findings
 from specs import record
 from specs.match import Match
 from specs.record import TuningRecord
+from specs.toml_text import toml
 
 SERVICE_TIMES, REPORT = "service_times.toml", "report.md"
 GREATEST_JITTER = 0.33  # ServiceTimes' own bound
@@ -131,14 +130,3 @@ def partition(found: Findings) -> str:
     modes = {f"{card['current_compute_partition']}/{card.get('current_memory_partition', '?')}" for card in found.machine.get("cards", [])
              if "current_compute_partition" in card}
     return " and ".join(sorted(modes)) or "unpartitioned"
-
-
-def toml(one: Any) -> str:
-    """A contract as TOML, which has no null: what is None is left out."""
-    return tomli_w.dumps(_stated(document.to_dict(one)))
-
-
-def _stated(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _stated(inner) for key, inner in value.items() if inner is not None}
-    return [_stated(inner) for inner in value] if isinstance(value, list) else value
