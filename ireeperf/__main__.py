@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 COMMANDS = (
-    "export.sdxl", "export.samples", "compile.precompile", "runtime.topology", "harness.offline", "harness.server", "harness.simulate",
+    "export.sdxl", "export.samples", "export.quantize", "specs.render", "specs.port",
+    "compile.precompile", "compile.dispatches", "compile.tune", "compile.verify",
+    "runtime.topology", "harness.offline", "harness.server", "harness.simulate",
     "harness.compliance", "harness.submission", "harness.system_description", "harness.advice", "harness.perfetto",
     "eval.score", "eval.part_3", "eval.report")
 

@@ -15,6 +15,7 @@ import pytest
 from ireeperf.__main__ import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
+PROGRAMS = {"compile.emulator_worker", "compile.tune_runner"}  # started by a command, in another interpreter or from an archive
 STAGES = ("compile", "eval", "export", "harness", "runtime", "specs")
 
 
@@ -71,7 +72,7 @@ def test_nothing_else_is_in_it(wheel):
 def test_commands_are_the_ones_there_are():
     found = {name[:-3].replace("/", ".") for name in tracked(*STAGES)
              if name.endswith(".py") and '__name__ == "__main__"' in (ROOT / name).read_text()}
-    assert found == set(COMMANDS)
+    assert found - PROGRAMS == set(COMMANDS) and found > PROGRAMS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
