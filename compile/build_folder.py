@@ -37,9 +37,8 @@ class Unit:
 def assemble(output: Path, record: dict[str, Any], units: Sequence[Unit], exported: Sequence[Exported],
              spec: TuningSpec | None, plan: MemoryPlan, cache: Cache, seconds: dict[str, float]) -> None:
     """Put the build into `output`. All of it is copied beside `output` first: on a full disk the old build is still whole."""
-    from compile import (
-        reporting,  # reads MLIR with the compiler's own library, which a build that changes nothing need not load
-    )
+    # here, for it reads MLIR with the compiler's own library, which a build that changes nothing need not load
+    from compile import reporting
 
     staging = output.absolute().with_name(f".{output.absolute().name}.partial")
     config: ModelConfig = record["model"]

@@ -163,6 +163,8 @@ def build(settings: CompileSettings) -> tuple[Path, str, dict[str, Any]]:
     plan = plan_of(settings, config, chosen, units, cache, key)
     print(plan.line(), flush=True)
     if unchanged(output, key, cache):
+        if memory_plan.read(output) != plan:  # the same executables for another number of processes
+            memory_plan.write(plan, output)
         cache.remember()
         return output, key, figures | {"unchanged": True}
     record = {"key": key, "created_utc": datetime.now(UTC).isoformat(timespec="seconds"), "model": config,

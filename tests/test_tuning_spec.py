@@ -122,3 +122,10 @@ def test_a_build_that_cannot_fit_is_refused_with_the_numbers(build, monkeypatch:
     monkeypatch.setattr(memory_plan, "parameter_bytes", lambda _: 20 * 10**9)
     with pytest.raises(ConfigError, match=r"does not fit a partition of mi325x-cpx: 2 process\(es\) take .* it has 29.8 GiB"):
         build(checkpoint="none", processes_per_partition=2)
+
+
+def test_the_memory_plan_follows_the_processes_of_the_last_command(build) -> None:
+    output, _, _ = build()
+    assert memory_plan.read(output).processes_per_partition == 1
+    _, _, figures = build(processes_per_partition=2)
+    assert figures["unchanged"] and memory_plan.read(output).processes_per_partition == 2
