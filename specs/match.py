@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 from ireeperf.errors import ConfigError
@@ -14,6 +15,15 @@ ROLES = {
     "convolution": ("batch", "image", "output_channel", "filter", "input_channel", "depth"),
     "attention": ("batch", "m", "n", "k1", "k2"),
     "reduction": ("parallel", "reduced"),
+}
+_SHORT = {"batch": "b", "image": "i", "output_channel": "f", "filter": "r", "input_channel": "c", "depth": "g",
+          "parallel": "p", "reduced": "r", "k1": "qk", "k2": "kv"}
+# Layouts that a name does not spell out: torch's linear layers and convolutions (channels first), attention as IREE passes it (V transposed)
+_USUAL: dict[str, tuple[tuple[str, ...], ...]] = {
+    "contraction": (("mk", "nk", "mn"), ("bmk", "bnk", "bmn")),
+    "convolution": (("bci", "fcr", "bfi"),),
+    "attention": (("bmk", "bvk", "bnv", "bmn", "bm", "bm"),),
+    "reduction": (("pr", "p"),),
 }
 _MAP = re.compile(r"\((?P<dims>d\d+(?:, d\d+)*)\) -> \((?P<results>[^()]*)\)")
 _DIM = re.compile(r"d(\d+)")
@@ -51,12 +61,19 @@ class Match:
 
     @property
     def name(self) -> str:
-        """Kind, sizes by role and types: contraction_m2048_n10240_k1280_f16xf16xf32. Letters follow ROLES."""
-        short = {"batch": "b", "image": "i", "output_channel": "f", "filter": "r", "input_channel": "c", "depth": "g",
-                 "parallel": "p", "reduced": "r", "k1": "qk", "k2": "kv"}
-        sizes = ["".join((short.get(role, role), "x".join("any" if self.dims[i] < 0 else str(self.dims[i]) for i in indices)))
+        """Kind, sizes by role, types, and the operands' layouts where they are not the usual ones: contraction_m2048_n10240_k1280_f16xf16xf32
+        has k innermost in both inputs, contraction_m2048_n10240_k1280_f16xf16xf32_mkxknxmn is the plain matrix product of row-major ones."""
+        sizes = ["".join((_SHORT.get(role, role), "x".join("any" if self.dims[i] < 0 else str(self.dims[i]) for i in indices)))
                  for role, indices in self.roles.items() if indices]
-        return "_".join([self.kind, *sizes, "x".join(self.types[:3] if self.kind != "attention" else self.types[:1])])
+        found = [self.kind, *sizes, "x".join(self.types[:3] if self.kind != "attention" else self.types[:1])]
+        return "_".join(found if self._layout in _USUAL[self.kind] else [*found, "x".join(self._layout)])
+
+    @property
+    def _layout(self) -> tuple[str, ...]:
+        """Roles of each operand's dimensions, outermost first, neighbours of one role together: ("mk", "nk", "mn"). Scalars are left out."""
+        role_of = {index: role for role, indices in self.roles.items() for index in indices}
+        operands = [[_SHORT.get(role_of[min(part)], role_of[min(part)])[-1] for part in uses(text) if part] for text in self.maps]
+        return tuple("".join(letter for letter, _ in groupby(letters)) for letters in operands if letters)
 
 
 def uses(text: str) -> tuple[frozenset[int], ...]:

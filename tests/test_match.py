@@ -36,7 +36,21 @@ def test_attention() -> None:
                   maps=tuple(over + results for results in ("(d0, d1, d2, d4)", "(d0, d1, d5, d4)", "(d0, d1, d5, d3)", "()",
                                                             "(d0, d1, d2, d3)", "(d0, d1, d2)", "(d0, d1, d2)")))
     assert found.roles == {"batch": (0, 1), "m": (2,), "n": (3,), "k1": (4,), "k2": (5,)}
-    assert found.name == "attention_b2x10_m4096_n64_qk64_kv4096_f16"
+    assert found.name == "attention_b2x10_m4096_n64_qk64_kv4096_f16_bmkxbvkxbvnxbmnxbmxbm", "IREE hands V over transposed, by default"
+    as_iree_does = Match(kind="attention", types=found.types, dims=found.dims, maps=(*found.maps[:2], over + "(d0, d1, d3, d5)", *found.maps[3:]))
+    assert as_iree_does.name == "attention_b2x10_m4096_n64_qk64_kv4096_f16"
+
+
+@pytest.mark.parametrize(("lhs", "rhs", "out", "ending"), [
+    ("(d0, d2)", "(d1, d2)", "(d0, d1)", "f32"),
+    ("(d0, d2)", "(d2, d1)", "(d0, d1)", "f32_mkxknxmn"),
+    ("(d2, d0)", "(d1, d2)", "(d0, d1)", "f32_kmxnkxmn"),
+    ("(d0, d2)", "(d1, d2)", "(d1, d0)", "f32_mkxnkxnm"),
+])
+def test_operands_laid_out_otherwise_give_another_name(lhs: str, rhs: str, out: str, ending: str) -> None:
+    """Records are files named after their match: two products of equal sizes must not share one."""
+    found = Match(kind="contraction", types=("f16", "f16", "f32"), dims=(128, 256, 64), maps=tuple(f"(d0, d1, d2) -> {one}" for one in (lhs, rhs, out)))
+    assert found.name == f"contraction_m128_n256_k64_f16xf16x{ending}"
 
 
 def test_a_reduction() -> None:

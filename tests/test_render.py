@@ -152,7 +152,7 @@ def test_golden_fragments(tmp_path) -> None:
                  "gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 2, use_igemm_convolution = true>",
                  "mma_kind = #iree_gpu.virtual_mma_layout<VMFMA_F32_16x16x32_F16>",
                  'iree_codegen.denormal_fp_math_f32 = #iree_codegen.denormal_fp_math<"preserve-sign">',
-                 "    @attention_b4_m256_n64_qk64_kv256_f16 -> @apply_attention,",
+                 "    @attention_b4_m256_n64_qk64_kv256_f16_bmkxbvkxbvnxbmnxbmxbm -> @apply_attention,",
                  "    @contraction_m256_n256_k256_f16xf16xf32 -> @apply,"):
         assert line in text, line
     assert "--iree-codegen-transform-dialect-library" in render.text([on_cuda()], "x")

@@ -22,7 +22,7 @@ MATMUL = """module @{name} {{
   }}
 }}
 """
-NAME = "contraction_m64_n128_k96_f16xf16xf32"
+NAME = "contraction_m64_n128_k96_f16xf16xf32_mkxknxmn"
 
 
 class Matmuls(Exporter):
@@ -47,7 +47,7 @@ def save_record(folder: Path, **changes: object) -> Path:
                       "options": {"prefetch_num_stages": 2}}} | changes
     folder.mkdir(parents=True, exist_ok=True)
     match = values["match"]
-    (folder / f"contraction_m{match['dims'][0]}_n{match['dims'][1]}_k{match['dims'][2]}_f16xf16xf32.toml").write_text(tomli_w.dumps(values))
+    (folder / f"contraction_m{match['dims'][0]}_n{match['dims'][1]}_k{match['dims'][2]}_f16xf16xf32_mkxknxmn.toml").write_text(tomli_w.dumps(values))
     return folder
 
 

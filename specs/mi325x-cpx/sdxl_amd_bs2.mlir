@@ -79,64 +79,64 @@ transform.named_sequence @contraction_m4096_n1280_k1280_i8xi8xi32(%op: !transfor
   %name = transform.param.constant "contraction_m4096_n1280_k1280_i8xi8xi32" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @contraction_m4x1024_n1280_k1280_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @contraction_m4x1024_n1280_k1280_i8xi8xi32_mkxnkxmnm(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %m, %n, %k = transform.iree.match.contraction %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps1 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %m, [4, 1024] : !transform.param<i64>
   transform.iree.match.dims_equal %n, [1280] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [1280] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 128, 128, 0], reduction = [0, 0, 0, 2], subgroup = [1, 4, 2, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_16x16x32_I8>, promote_operands = [0, 1]}>, translation_info = #translation0> -> !transform.any_param
-  %name = transform.param.constant "contraction_m4x1024_n1280_k1280_i8xi8xi32" -> !transform.any_param
+  %name = transform.param.constant "contraction_m4x1024_n1280_k1280_i8xi8xi32_mkxnkxmnm" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @contraction_m4x1024_n20x64_k1280_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @contraction_m4x1024_n20x64_k1280_i8xi8xi32_mkxnkxmnmn(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %m, %n, %k = transform.iree.match.contraction %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps2 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %m, [4, 1024] : !transform.param<i64>
   transform.iree.match.dims_equal %n, [20, 64] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [1280] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [2, 4, 64, 32, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 4, 1, 1, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_32x32x16_I8>, promote_operands = [0, 1]}>, translation_info = #translation2> -> !transform.any_param
-  %name = transform.param.constant "contraction_m4x1024_n20x64_k1280_i8xi8xi32" -> !transform.any_param
+  %name = transform.param.constant "contraction_m4x1024_n20x64_k1280_i8xi8xi32_mkxnkxmnmn" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @contraction_m4x4096_n10x64_k640_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @contraction_m4x4096_n10x64_k640_i8xi8xi32_mkxnkxmnmn(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %m, %n, %k = transform.iree.match.contraction %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps2 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %m, [4, 4096] : !transform.param<i64>
   transform.iree.match.dims_equal %n, [10, 64] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [640] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [2, 2, 64, 64, 0], reduction = [0, 0, 0, 0, 2], subgroup = [1, 1, 2, 4, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_16x16x32_I8>, promote_operands = [0, 1]}>, translation_info = #translation3> -> !transform.any_param
-  %name = transform.param.constant "contraction_m4x4096_n10x64_k640_i8xi8xi32" -> !transform.any_param
+  %name = transform.param.constant "contraction_m4x4096_n10x64_k640_i8xi8xi32_mkxnkxmnmn" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @contraction_m4x4096_n640_k1280_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @contraction_m4x4096_n640_k1280_i8xi8xi32_mkmxnkxmnm(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %m, %n, %k = transform.iree.match.contraction %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps3 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %m, [4, 4096] : !transform.param<i64>
   transform.iree.match.dims_equal %n, [640] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [1280] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 128, 128, 0], reduction = [0, 0, 0, 4], subgroup = [1, 4, 1, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_32x32x16_I8>, promote_operands = [0, 1]}>, translation_info = #translation1> -> !transform.any_param
-  %name = transform.param.constant "contraction_m4x4096_n640_k1280_i8xi8xi32" -> !transform.any_param
+  %name = transform.param.constant "contraction_m4x4096_n640_k1280_i8xi8xi32_mkmxnkxmnm" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @contraction_m4x4096_n640_k640_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @contraction_m4x4096_n640_k640_i8xi8xi32_mkxnkxmnm(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %m, %n, %k = transform.iree.match.contraction %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps1 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %m, [4, 4096] : !transform.param<i64>
   transform.iree.match.dims_equal %n, [640] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [640] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [4, 128, 16, 0], reduction = [0, 0, 0, 2], subgroup = [4, 2, 1, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_16x16x32_I8>, promote_operands = [0, 1]}>, translation_info = #translation2> -> !transform.any_param
-  %name = transform.param.constant "contraction_m4x4096_n640_k640_i8xi8xi32" -> !transform.any_param
+  %name = transform.param.constant "contraction_m4x4096_n640_k640_i8xi8xi32_mkxnkxmnm" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @contraction_m4x64_n20x64_k2048_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @contraction_m4x64_n20x64_k2048_i8xi8xi32_mkxnkxmnmn(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %m, %n, %k = transform.iree.match.contraction %op, lhs_type = i8, rhs_type = i8, output_type = i32, indexing_maps = #maps2 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %m, [4, 64] : !transform.param<i64>
   transform.iree.match.dims_equal %n, [20, 64] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [2048] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [2, 1, 32, 32, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 1, 2, 0], mma_kind = #iree_gpu.mma_layout<MFMA_I32_16x16x32_I8>, promote_operands = [0, 1]}>, translation_info = #translation2> -> !transform.any_param
-  %name = transform.param.constant "contraction_m4x64_n20x64_k2048_i8xi8xi32" -> !transform.any_param
+  %name = transform.param.constant "contraction_m4x64_n20x64_k2048_i8xi8xi32_mkxnkxmnmn" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
 transform.named_sequence @convolution_b4_i128x128_f320_r3x3_c640_i8xi8xi32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
@@ -312,12 +312,12 @@ transform.named_sequence @__kernel_config(%root: !transform.any_op {transform.co
     @contraction_m16384_n640_k640_i8xi8xi32 -> @apply,
     @contraction_m4096_n10240_k1280_i8xi8xi32 -> @apply,
     @contraction_m4096_n1280_k1280_i8xi8xi32 -> @apply,
-    @contraction_m4x1024_n1280_k1280_i8xi8xi32 -> @apply,
-    @contraction_m4x1024_n20x64_k1280_i8xi8xi32 -> @apply,
-    @contraction_m4x4096_n10x64_k640_i8xi8xi32 -> @apply,
-    @contraction_m4x4096_n640_k1280_i8xi8xi32 -> @apply,
-    @contraction_m4x4096_n640_k640_i8xi8xi32 -> @apply,
-    @contraction_m4x64_n20x64_k2048_i8xi8xi32 -> @apply,
+    @contraction_m4x1024_n1280_k1280_i8xi8xi32_mkxnkxmnm -> @apply,
+    @contraction_m4x1024_n20x64_k1280_i8xi8xi32_mkxnkxmnmn -> @apply,
+    @contraction_m4x4096_n10x64_k640_i8xi8xi32_mkxnkxmnmn -> @apply,
+    @contraction_m4x4096_n640_k1280_i8xi8xi32_mkmxnkxmnm -> @apply,
+    @contraction_m4x4096_n640_k640_i8xi8xi32_mkxnkxmnm -> @apply,
+    @contraction_m4x64_n20x64_k2048_i8xi8xi32_mkxnkxmnmn -> @apply,
     @convolution_b4_i128x128_f320_r3x3_c640_i8xi8xi32 -> @apply,
     @convolution_b4_i128x128_f640_r3x3_c640_i8xi8xi32 -> @apply,
     @convolution_b4_i32x32_f1280_r3x3_c1280_i8xi8xi32 -> @apply,

@@ -16,7 +16,7 @@ transform.named_sequence @apply(%op: !transform.any_op {transform.readonly}, %in
   transform.annotate %op "tuned_by" = %name : !transform.any_op, !transform.any_param
   transform.yield
 }
-transform.named_sequence @contraction_b2_m4096_n10x64_k640_f16xf16xf32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @contraction_b2_m4096_n10x64_k640_f16xf16xf32_bmkxbknxbnmn(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %m, %n, %k = transform.iree.match.contraction %op, lhs_type = f16, rhs_type = f16, output_type = f32, indexing_maps = #maps0 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %batch, [2] : !transform.param<i64>
@@ -24,10 +24,10 @@ transform.named_sequence @contraction_b2_m4096_n10x64_k640_f16xf16xf32(%op: !tra
   transform.iree.match.dims_equal %n, [10, 64] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [640] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 1, 128, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 4, 4, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation0> -> !transform.any_param
-  %name = transform.param.constant "contraction_b2_m4096_n10x64_k640_f16xf16xf32" -> !transform.any_param
+  %name = transform.param.constant "contraction_b2_m4096_n10x64_k640_f16xf16xf32_bmkxbknxbnmn" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @contraction_b2_m4096_n640_k640_f16xf16xf32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @contraction_b2_m4096_n640_k640_f16xf16xf32_bmkxbknxbmn(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %m, %n, %k = transform.iree.match.contraction %op, lhs_type = f16, rhs_type = f16, output_type = f32, indexing_maps = #maps1 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %batch, [2] : !transform.param<i64>
@@ -35,7 +35,7 @@ transform.named_sequence @contraction_b2_m4096_n640_k640_f16xf16xf32(%op: !trans
   transform.iree.match.dims_equal %n, [640] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [640] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 64, 128, 0], reduction = [0, 0, 0, 4], subgroup = [1, 4, 4, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation0> -> !transform.any_param
-  %name = transform.param.constant "contraction_b2_m4096_n640_k640_f16xf16xf32" -> !transform.any_param
+  %name = transform.param.constant "contraction_b2_m4096_n640_k640_f16xf16xf32_bmkxbknxbmn" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
 transform.named_sequence @contraction_m2048_n10240_k1280_f16xf16xf32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
@@ -78,14 +78,14 @@ transform.named_sequence @contraction_m2048_n1280_k640_f16xf16xf32(%op: !transfo
   %name = transform.param.constant "contraction_m2048_n1280_k640_f16xf16xf32" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @contraction_m2x1024_n20x64_k1280_f16xf16xf32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @contraction_m2x1024_n20x64_k1280_f16xf16xf32_mkxnkxmnmn(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %m, %n, %k = transform.iree.match.contraction %op, lhs_type = f16, rhs_type = f16, output_type = f32, indexing_maps = #maps3 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %m, [2, 1024] : !transform.param<i64>
   transform.iree.match.dims_equal %n, [20, 64] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [1280] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 1, 128, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 4, 4, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation0> -> !transform.any_param
-  %name = transform.param.constant "contraction_m2x1024_n20x64_k1280_f16xf16xf32" -> !transform.any_param
+  %name = transform.param.constant "contraction_m2x1024_n20x64_k1280_f16xf16xf32_mkxnkxmnmn" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
 transform.named_sequence @contraction_m8192_n5120_k640_f16xf16xf32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
@@ -118,7 +118,7 @@ transform.named_sequence @contraction_m8192_n640_k320_f16xf16xf32(%op: !transfor
   %name = transform.param.constant "contraction_m8192_n640_k320_f16xf16xf32" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @convolution_b2_i128x128_f320_r3x3_c320_f16xf16xf32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @convolution_b2_i128x128_f320_r3x3_c320_f16xf16xf32_bicxrcfxbif(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = f16, rhs_type = f16, output_type = f32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %batch, [2] : !transform.param<i64>
@@ -127,10 +127,10 @@ transform.named_sequence @convolution_b2_i128x128_f320_r3x3_c320_f16xf16xf32(%op
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [320] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 1, 128, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation2> -> !transform.any_param
-  %name = transform.param.constant "convolution_b2_i128x128_f320_r3x3_c320_f16xf16xf32" -> !transform.any_param
+  %name = transform.param.constant "convolution_b2_i128x128_f320_r3x3_c320_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @convolution_b2_i128x128_f320_r3x3_c640_f16xf16xf32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @convolution_b2_i128x128_f320_r3x3_c640_f16xf16xf32_bicxrcfxbif(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = f16, rhs_type = f16, output_type = f32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %batch, [2] : !transform.param<i64>
@@ -139,10 +139,10 @@ transform.named_sequence @convolution_b2_i128x128_f320_r3x3_c640_f16xf16xf32(%op
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [640] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 1, 128, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation2> -> !transform.any_param
-  %name = transform.param.constant "convolution_b2_i128x128_f320_r3x3_c640_f16xf16xf32" -> !transform.any_param
+  %name = transform.param.constant "convolution_b2_i128x128_f320_r3x3_c640_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @convolution_b2_i128x128_f320_r3x3_c960_f16xf16xf32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @convolution_b2_i128x128_f320_r3x3_c960_f16xf16xf32_bicxrcfxbif(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = f16, rhs_type = f16, output_type = f32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %batch, [2] : !transform.param<i64>
@@ -151,10 +151,10 @@ transform.named_sequence @convolution_b2_i128x128_f320_r3x3_c960_f16xf16xf32(%op
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [960] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 1, 128, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation2> -> !transform.any_param
-  %name = transform.param.constant "convolution_b2_i128x128_f320_r3x3_c960_f16xf16xf32" -> !transform.any_param
+  %name = transform.param.constant "convolution_b2_i128x128_f320_r3x3_c960_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @convolution_b2_i128x128_f640_r3x3_c640_f16xf16xf32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @convolution_b2_i128x128_f640_r3x3_c640_f16xf16xf32_bicxrcfxbif(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = f16, rhs_type = f16, output_type = f32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %batch, [2] : !transform.param<i64>
@@ -163,10 +163,10 @@ transform.named_sequence @convolution_b2_i128x128_f640_r3x3_c640_f16xf16xf32(%op
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [640] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 1, 128, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation2> -> !transform.any_param
-  %name = transform.param.constant "convolution_b2_i128x128_f640_r3x3_c640_f16xf16xf32" -> !transform.any_param
+  %name = transform.param.constant "convolution_b2_i128x128_f640_r3x3_c640_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @convolution_b2_i32x32_f1280_r3x3_c1280_f16xf16xf32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @convolution_b2_i32x32_f1280_r3x3_c1280_f16xf16xf32_bicxrcfxbif(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = f16, rhs_type = f16, output_type = f32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %batch, [2] : !transform.param<i64>
@@ -175,10 +175,10 @@ transform.named_sequence @convolution_b2_i32x32_f1280_r3x3_c1280_f16xf16xf32(%op
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [1280] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 4, 32, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation2> -> !transform.any_param
-  %name = transform.param.constant "convolution_b2_i32x32_f1280_r3x3_c1280_f16xf16xf32" -> !transform.any_param
+  %name = transform.param.constant "convolution_b2_i32x32_f1280_r3x3_c1280_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @convolution_b2_i32x32_f1280_r3x3_c1920_f16xf16xf32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @convolution_b2_i32x32_f1280_r3x3_c1920_f16xf16xf32_bicxrcfxbif(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = f16, rhs_type = f16, output_type = f32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %batch, [2] : !transform.param<i64>
@@ -187,10 +187,10 @@ transform.named_sequence @convolution_b2_i32x32_f1280_r3x3_c1920_f16xf16xf32(%op
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [1920] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 4, 32, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation2> -> !transform.any_param
-  %name = transform.param.constant "convolution_b2_i32x32_f1280_r3x3_c1920_f16xf16xf32" -> !transform.any_param
+  %name = transform.param.constant "convolution_b2_i32x32_f1280_r3x3_c1920_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @convolution_b2_i32x32_f1280_r3x3_c2560_f16xf16xf32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @convolution_b2_i32x32_f1280_r3x3_c2560_f16xf16xf32_bicxrcfxbif(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = f16, rhs_type = f16, output_type = f32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %batch, [2] : !transform.param<i64>
@@ -199,10 +199,10 @@ transform.named_sequence @convolution_b2_i32x32_f1280_r3x3_c2560_f16xf16xf32(%op
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [2560] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 4, 32, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation2> -> !transform.any_param
-  %name = transform.param.constant "convolution_b2_i32x32_f1280_r3x3_c2560_f16xf16xf32" -> !transform.any_param
+  %name = transform.param.constant "convolution_b2_i32x32_f1280_r3x3_c2560_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @convolution_b2_i32x32_f1280_r3x3_c640_f16xf16xf32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @convolution_b2_i32x32_f1280_r3x3_c640_f16xf16xf32_bicxrcfxbif(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = f16, rhs_type = f16, output_type = f32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %batch, [2] : !transform.param<i64>
@@ -211,10 +211,10 @@ transform.named_sequence @convolution_b2_i32x32_f1280_r3x3_c640_f16xf16xf32(%op:
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [640] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 4, 32, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation2> -> !transform.any_param
-  %name = transform.param.constant "convolution_b2_i32x32_f1280_r3x3_c640_f16xf16xf32" -> !transform.any_param
+  %name = transform.param.constant "convolution_b2_i32x32_f1280_r3x3_c640_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @convolution_b2_i64x64_f1280_r3x3_c1280_f16xf16xf32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @convolution_b2_i64x64_f1280_r3x3_c1280_f16xf16xf32_bicxrcfxbif(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = f16, rhs_type = f16, output_type = f32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %batch, [2] : !transform.param<i64>
@@ -223,10 +223,10 @@ transform.named_sequence @convolution_b2_i64x64_f1280_r3x3_c1280_f16xf16xf32(%op
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [1280] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 2, 64, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation2> -> !transform.any_param
-  %name = transform.param.constant "convolution_b2_i64x64_f1280_r3x3_c1280_f16xf16xf32" -> !transform.any_param
+  %name = transform.param.constant "convolution_b2_i64x64_f1280_r3x3_c1280_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @convolution_b2_i64x64_f640_r3x3_c1280_f16xf16xf32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @convolution_b2_i64x64_f640_r3x3_c1280_f16xf16xf32_bicxrcfxbif(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = f16, rhs_type = f16, output_type = f32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %batch, [2] : !transform.param<i64>
@@ -235,10 +235,10 @@ transform.named_sequence @convolution_b2_i64x64_f640_r3x3_c1280_f16xf16xf32(%op:
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [1280] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 2, 64, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation2> -> !transform.any_param
-  %name = transform.param.constant "convolution_b2_i64x64_f640_r3x3_c1280_f16xf16xf32" -> !transform.any_param
+  %name = transform.param.constant "convolution_b2_i64x64_f640_r3x3_c1280_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @convolution_b2_i64x64_f640_r3x3_c1920_f16xf16xf32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @convolution_b2_i64x64_f640_r3x3_c1920_f16xf16xf32_bicxrcfxbif(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = f16, rhs_type = f16, output_type = f32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %batch, [2] : !transform.param<i64>
@@ -247,10 +247,10 @@ transform.named_sequence @convolution_b2_i64x64_f640_r3x3_c1920_f16xf16xf32(%op:
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [1920] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 2, 64, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation2> -> !transform.any_param
-  %name = transform.param.constant "convolution_b2_i64x64_f640_r3x3_c1920_f16xf16xf32" -> !transform.any_param
+  %name = transform.param.constant "convolution_b2_i64x64_f640_r3x3_c1920_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @convolution_b2_i64x64_f640_r3x3_c320_f16xf16xf32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @convolution_b2_i64x64_f640_r3x3_c320_f16xf16xf32_bicxrcfxbif(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = f16, rhs_type = f16, output_type = f32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %batch, [2] : !transform.param<i64>
@@ -259,10 +259,10 @@ transform.named_sequence @convolution_b2_i64x64_f640_r3x3_c320_f16xf16xf32(%op: 
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [320] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 2, 64, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation2> -> !transform.any_param
-  %name = transform.param.constant "convolution_b2_i64x64_f640_r3x3_c320_f16xf16xf32" -> !transform.any_param
+  %name = transform.param.constant "convolution_b2_i64x64_f640_r3x3_c320_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @convolution_b2_i64x64_f640_r3x3_c640_f16xf16xf32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @convolution_b2_i64x64_f640_r3x3_c640_f16xf16xf32_bicxrcfxbif(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = f16, rhs_type = f16, output_type = f32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %batch, [2] : !transform.param<i64>
@@ -271,10 +271,10 @@ transform.named_sequence @convolution_b2_i64x64_f640_r3x3_c640_f16xf16xf32(%op: 
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [640] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 2, 64, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation2> -> !transform.any_param
-  %name = transform.param.constant "convolution_b2_i64x64_f640_r3x3_c640_f16xf16xf32" -> !transform.any_param
+  %name = transform.param.constant "convolution_b2_i64x64_f640_r3x3_c640_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
-transform.named_sequence @convolution_b2_i64x64_f640_r3x3_c960_f16xf16xf32(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
+transform.named_sequence @convolution_b2_i64x64_f640_r3x3_c960_f16xf16xf32_bicxrcfxbif(%op: !transform.any_op {transform.readonly}) -> (!transform.any_op, !transform.any_param, !transform.any_param) {
   transform.iree.match.has_no_lowering_config %op : !transform.any_op
   %batch, %image, %output_channel, %filter, %input_channel, %depth, %strides, %dilations = transform.iree.match.convolution %op, lhs_type = f16, rhs_type = f16, output_type = f32, indexing_maps = #maps4 : !transform.any_op -> !transform.param<i64>
   transform.iree.match.dims_equal %batch, [2] : !transform.param<i64>
@@ -283,35 +283,35 @@ transform.named_sequence @convolution_b2_i64x64_f640_r3x3_c960_f16xf16xf32(%op: 
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [960] : !transform.param<i64>
   %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 2, 64, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation2> -> !transform.any_param
-  %name = transform.param.constant "convolution_b2_i64x64_f640_r3x3_c960_f16xf16xf32" -> !transform.any_param
+  %name = transform.param.constant "convolution_b2_i64x64_f640_r3x3_c960_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
 transform.named_sequence @__kernel_config(%root: !transform.any_op {transform.consumed}) -> !transform.any_op attributes {iree_codegen.tuning_spec_entrypoint} {
   %done = transform.foreach_match in %root
-    @contraction_b2_m4096_n10x64_k640_f16xf16xf32 -> @apply,
-    @contraction_b2_m4096_n640_k640_f16xf16xf32 -> @apply,
+    @contraction_b2_m4096_n10x64_k640_f16xf16xf32_bmkxbknxbnmn -> @apply,
+    @contraction_b2_m4096_n640_k640_f16xf16xf32_bmkxbknxbmn -> @apply,
     @contraction_m2048_n10240_k1280_f16xf16xf32 -> @apply,
     @contraction_m2048_n1280_k1280_f16xf16xf32 -> @apply,
     @contraction_m2048_n1280_k5120_f16xf16xf32 -> @apply,
     @contraction_m2048_n1280_k640_f16xf16xf32 -> @apply,
-    @contraction_m2x1024_n20x64_k1280_f16xf16xf32 -> @apply,
+    @contraction_m2x1024_n20x64_k1280_f16xf16xf32_mkxnkxmnmn -> @apply,
     @contraction_m8192_n5120_k640_f16xf16xf32 -> @apply,
     @contraction_m8192_n640_k2560_f16xf16xf32 -> @apply,
     @contraction_m8192_n640_k320_f16xf16xf32 -> @apply,
-    @convolution_b2_i128x128_f320_r3x3_c320_f16xf16xf32 -> @apply,
-    @convolution_b2_i128x128_f320_r3x3_c640_f16xf16xf32 -> @apply,
-    @convolution_b2_i128x128_f320_r3x3_c960_f16xf16xf32 -> @apply,
-    @convolution_b2_i128x128_f640_r3x3_c640_f16xf16xf32 -> @apply,
-    @convolution_b2_i32x32_f1280_r3x3_c1280_f16xf16xf32 -> @apply,
-    @convolution_b2_i32x32_f1280_r3x3_c1920_f16xf16xf32 -> @apply,
-    @convolution_b2_i32x32_f1280_r3x3_c2560_f16xf16xf32 -> @apply,
-    @convolution_b2_i32x32_f1280_r3x3_c640_f16xf16xf32 -> @apply,
-    @convolution_b2_i64x64_f1280_r3x3_c1280_f16xf16xf32 -> @apply,
-    @convolution_b2_i64x64_f640_r3x3_c1280_f16xf16xf32 -> @apply,
-    @convolution_b2_i64x64_f640_r3x3_c1920_f16xf16xf32 -> @apply,
-    @convolution_b2_i64x64_f640_r3x3_c320_f16xf16xf32 -> @apply,
-    @convolution_b2_i64x64_f640_r3x3_c640_f16xf16xf32 -> @apply,
-    @convolution_b2_i64x64_f640_r3x3_c960_f16xf16xf32 -> @apply : (!transform.any_op) -> !transform.any_op
+    @convolution_b2_i128x128_f320_r3x3_c320_f16xf16xf32_bicxrcfxbif -> @apply,
+    @convolution_b2_i128x128_f320_r3x3_c640_f16xf16xf32_bicxrcfxbif -> @apply,
+    @convolution_b2_i128x128_f320_r3x3_c960_f16xf16xf32_bicxrcfxbif -> @apply,
+    @convolution_b2_i128x128_f640_r3x3_c640_f16xf16xf32_bicxrcfxbif -> @apply,
+    @convolution_b2_i32x32_f1280_r3x3_c1280_f16xf16xf32_bicxrcfxbif -> @apply,
+    @convolution_b2_i32x32_f1280_r3x3_c1920_f16xf16xf32_bicxrcfxbif -> @apply,
+    @convolution_b2_i32x32_f1280_r3x3_c2560_f16xf16xf32_bicxrcfxbif -> @apply,
+    @convolution_b2_i32x32_f1280_r3x3_c640_f16xf16xf32_bicxrcfxbif -> @apply,
+    @convolution_b2_i64x64_f1280_r3x3_c1280_f16xf16xf32_bicxrcfxbif -> @apply,
+    @convolution_b2_i64x64_f640_r3x3_c1280_f16xf16xf32_bicxrcfxbif -> @apply,
+    @convolution_b2_i64x64_f640_r3x3_c1920_f16xf16xf32_bicxrcfxbif -> @apply,
+    @convolution_b2_i64x64_f640_r3x3_c320_f16xf16xf32_bicxrcfxbif -> @apply,
+    @convolution_b2_i64x64_f640_r3x3_c640_f16xf16xf32_bicxrcfxbif -> @apply,
+    @convolution_b2_i64x64_f640_r3x3_c960_f16xf16xf32_bicxrcfxbif -> @apply : (!transform.any_op) -> !transform.any_op
   transform.yield %done : !transform.any_op
 }
 }
