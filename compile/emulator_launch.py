@@ -70,16 +70,17 @@ class Launch:
                 for binding in range(1 + max(tensor.binding for tensor in tensors))]
 
 
-def read(function: Any, threads: tuple[int, int, int] | None = None) -> Launch:
-    """The launch of a func.func with hal.interface operations, `threads` as it states them unless given; CompileError for what cannot be
-    read."""
+def read(function: Any, threads: tuple[int, int, int] | None = None, given: dict[int, int] | None = None) -> Launch:
+    """The launch of a func.func with hal.interface operations, `threads` as it states them unless given, push constants `given` by ordinal
+    or as the function assumes them; CompileError for what cannot be read."""
     operations = [operation.operation for operation in function.regions[0].blocks[0].operations]
-    stated = _THREADS.search(str(function.attributes["translation_info"]))
+    stated = _THREADS.search(str(function.attributes["translation_info"])) if threads is None else None
     if stated is None and threads is None:
         raise CompileError("the dispatch states no workgroup size")
-    launch = Launch(threads=threads or tuple(int(part or 1) for part in stated.groups()))  # type: ignore[union-attr, arg-type]
+    launch = Launch(threads=threads or tuple(int(part or 1) for part in stated.groups()),  # type: ignore[union-attr, arg-type]
+                    constants=dict(given or {}))
     for operation in operations:
-        if operation.name == "util.assume.int":
+        if given is None and operation.name == "util.assume.int":
             for operand, rows in zip(operation.operands, operation.attributes["assumptions"], strict=True):
                 if (fixed := _FIXED.search(str(rows))) is not None:
                     _assign(launch, operand, int(fixed[1]))
