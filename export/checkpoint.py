@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from export import quantization, quantized_unet
+from export import matrix_forms, quantization, quantized_unet
 from export.checkpoint_files import (
     COMPONENTS,
     NO_CHECKPOINT,
@@ -63,6 +63,7 @@ def load(config: ModelConfig, module: str, checkpoint: str, fp8: Fp8Format = "fn
             raise ExportError(f"the VAE scales by {factor}, SDXL's by 8: dims {config.dims[0]} would not fit its latents")
         if config.quantization is not None and config.vae_dtype == "float16" and parts["vae"].config.force_upcast:
             _make_float16(parts["vae"], quantization_folder(config, checkpoint))
+        matrix_forms.unfuse_wide_attention(parts["vae"])
         built = Decoder(parts["vae"], DTYPES[config.vae_dtype])
     use_float32_norms(built)
     return built.eval().requires_grad_(False)

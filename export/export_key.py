@@ -16,9 +16,9 @@ from export.model_config import ModelConfig
 from ireeperf import document
 
 LIBRARIES = ("torch", "diffusers", "transformers", "iree-turbine", "iree-base-compiler")
-SOURCES = ("checkpoint.py", "checkpoint_files.py", "sdxl.py", "sdxl_modules.py", "torch_setup.py")
-QUANTIZED_SOURCES = ("amd_parameters.py", "precision.py", "quantization.py", "quantized_layers.py", "quantized_mlir.py",
-                     "quantized_ops.py", "quantized_unet.py")
+SOURCES = ("checkpoint.py", "checkpoint_files.py", "matrix_forms.py", "quantized_mlir.py", "quantized_ops.py", "sdxl.py", "sdxl_modules.py",
+           "torch_setup.py")
+QUANTIZED_SOURCES = ("amd_parameters.py", "precision.py", "quantization.py", "quantized_layers.py", "quantized_unet.py")
 # Settings that do not reach the graph: the host passes guidance as an argument and the prompts as ids
 NOT_IN_THE_GRAPH = ("schema_version", "model", "guidance_scale", "negative_prompt", "loadgen_model", "target")
 QUANTIZED_KEYS = ("unet_quant_dtype", "use_fp8_punet", "unet_precision", "layer_precisions")

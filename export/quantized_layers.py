@@ -121,9 +121,9 @@ class Fp8Attention:
             out = ops.fp8_attention(query, key, value, scales.score_scale)
         else:
             top = torch.finfo(scales.dtype).max
-            scores = ops.fp8_batch_matmul(query.flatten(0, 1), key.flatten(0, 1)) * scales.score_scale
+            scores = ops.wide_batch_matmul(query.flatten(0, 1), key.flatten(0, 1)) * scales.score_scale
             rows = encode(scores.softmax(-1) * top, scales.dtype)
-            out = (ops.fp8_batch_matmul(rows, value.flatten(0, 1).transpose(1, 2)) * (1 / top)).unflatten(0, (batch, attn.heads))
+            out = (ops.wide_batch_matmul(rows, value.flatten(0, 1).transpose(1, 2)) * (1 / top)).unflatten(0, (batch, attn.heads))
         out = (out * scales.value_scale).to(hidden_states.dtype).transpose(1, 2).flatten(2)
         return attn.to_out[1](attn.to_out[0](out))
 

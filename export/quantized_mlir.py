@@ -34,6 +34,11 @@ class Value:
         return f"tensor<{''.join(f'{side}x' for side in self.sides)}{self.element}>"
 
 
+def has_operators(text: str) -> bool:
+    """Whether the module's text has operators of ours."""
+    return f"torch.{NAMESPACE}." in text
+
+
 def lower(text: str) -> str:
     """The module's text with every operator of ours replaced; ExportError when one has no lowering."""
     constants: dict[str, int] = {}
@@ -44,7 +49,7 @@ def lower(text: str) -> str:
         operator = _OPERATOR.match(line)
         lines += _expanded(operator, constants, f"%q{number}") if operator else [line]
     lowered = "\n".join(lines) + "\n"
-    if f"torch.{NAMESPACE}." in lowered:
+    if has_operators(lowered):
         raise ExportError(f"an operator torch.{NAMESPACE} is in the exported module in a form that has no lowering; this is a bug in ireeperf")
     return lowered
 
@@ -150,6 +155,6 @@ def _attention(prefix: str, values: list[Value], numbers: list[int], out: Value)
 
 
 _LOWERINGS: dict[str, Callable[[str, list[Value], list[int], Value], list[str]]] = {
-    "int8_matmul": _matmul, "fp8_matmul": _matmul, "fp8_batch_matmul": _batch_matmul, "int8_convolution": _convolution,
+    "int8_matmul": _matmul, "fp8_matmul": _matmul, "wide_batch_matmul": _batch_matmul, "int8_convolution": _convolution,
     "fp8_convolution": _convolution, "fp8_attention": _attention,
 }

@@ -1,4 +1,4 @@
-"""The five operations of a quantized UNet that torch has no exportable form of, as custom operators with a CPU reference.
+"""The six operations of a quantized model that torch has no exportable form of, as custom operators with a CPU reference.
 
 int8 codes multiply exactly into int32; FP8 codes multiply into float32 sums. `export.quantized_mlir` turns each operator
 into linalg that keeps the narrow type up to the multiplication, which is what a matrix instruction needs. FP8 weights
@@ -80,13 +80,13 @@ def _(image: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
     return image.new_empty(_convolved(image, weight, stride, padding), dtype=torch.float32)
 
 
-@torch.library.custom_op(f"{NAMESPACE}::fp8_batch_matmul", mutates_args=())
-def fp8_batch_matmul(first: Tensor, second: Tensor) -> Tensor:
-    """first [B, M, K] float8, second [B, N, K] float8 -> [B, M, N] float32."""
+@torch.library.custom_op(f"{NAMESPACE}::wide_batch_matmul", mutates_args=())
+def wide_batch_matmul(first: Tensor, second: Tensor) -> Tensor:
+    """first [B, M, K], second [B, N, K], both float8 or both float16 -> [B, M, N] float32."""
     return first.float() @ second.float().transpose(1, 2)
 
 
-@fp8_batch_matmul.register_fake
+@wide_batch_matmul.register_fake
 def _(first: Tensor, second: Tensor) -> Tensor:
     return first.new_empty(first.shape[0], first.shape[1], second.shape[1], dtype=torch.float32)
 

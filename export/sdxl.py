@@ -103,7 +103,6 @@ def write_mlir(built: torch.nn.Module, arguments: dict[str, tuple[torch.Tensor, 
     from iree.turbine import aot
 
     from export import quantized_mlir
-    from export.quantized_layers import QuantizedLayer
 
     programs = aot.FxProgramsBuilder(built)
     for function, example in arguments.items():
@@ -119,8 +118,8 @@ def write_mlir(built: torch.nn.Module, arguments: dict[str, tuple[torch.Tensor, 
             raise ExportError(f"{function} of {name} cannot be traced: {type(error).__name__}: {str(error)[:300]}") from error
     partial = path.with_name(f".{path.stem}.partial.mlir")
     aot.export(programs, module_name=name).save_mlir(partial)
-    if any(isinstance(child, QuantizedLayer) or hasattr(child, "scales") for child in built.modules()):
-        partial.write_text(quantized_mlir.lower(partial.read_text()))
+    if quantized_mlir.has_operators(text := partial.read_text()):
+        partial.write_text(quantized_mlir.lower(text))
     partial.replace(path)
 
 

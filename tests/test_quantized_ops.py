@@ -80,7 +80,7 @@ class Products(torch.nn.Module):
         whole, picture = encode(rows * 40, INT8), encode(image * 40, INT8)
         heads = encode(states * 2, self.dtype)
         return (ops.int8_matmul(whole, weight), ops.int8_convolution(picture, kernel, 1, 1), ops.int8_convolution(picture, kernel, 2, 1),
-                ops.fp8_matmul(narrow, weight), ops.fp8_convolution(pixels, kernel, 1, 1), ops.fp8_batch_matmul(heads[0], heads[1]),
+                ops.fp8_matmul(narrow, weight), ops.fp8_convolution(pixels, kernel, 1, 1), ops.wide_batch_matmul(heads[0], heads[1]),
                 ops.fp8_attention(heads, heads, heads, torch.tensor(0.3)))
 
 
