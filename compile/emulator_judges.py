@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from compile import emulator_lds
+
 _BYTES = {"DWORDX4": 16, "DWORDX3": 12, "DWORDX2": 8, "DWORD": 4, "USHORT": 2, "SSHORT": 2, "SHORT": 2, "UBYTE": 1, "SBYTE": 1, "BYTE": 1,
           "B128": 16, "B96": 12, "B64": 8, "B32": 4, "U32": 4, "I32": 4, "F32": 4, "B16": 2, "U16": 2, "I16": 2, "B8": 1, "U8": 1, "I8": 1}
 _WIDTH = re.compile("|".join(f"(?<=_){name}(?=_|$)" for name in _BYTES))
 _VECTOR, _ACCUMULATOR = 256, 512  # register numbers: scalars below 128, then v0, then a0
-_LANES = np.arange(64)
-_ALL = 0xFFFFFFFF
 _SPAN = {size: np.arange(size) for size in (1, 2, 4, 8, 12, 16)}
 _NO_LDS = ("SWIZZLE", "PERMUTE", "NOP")  # ds_ instructions that move between lanes and touch no memory
 
@@ -113,24 +113,19 @@ class Judges:
                 self._check_lds(access, wave, pointers)
         wave.pending |= access.loaded
 
-    def _active(self, scalars: np.ndarray) -> np.ndarray:
-        return (int(scalars[126]) | int(scalars[127]) << 32) >> _LANES.astype(np.uint64) & np.uint64(1) == 1
-
     def _check_lds(self, access: Access, wave: Wave, pointers: tuple[int, int, int]) -> None:
         """Alignment that the emulator cannot represent, range, and accesses of two waves that no barrier parts."""
         scalars, vectors, _ = self._registers(*pointers)
         size = access.bytes
-        lanes = vectors[access.lds_address].astype(np.int64)
-        if scalars[126] != _ALL or scalars[127] != _ALL:
-            lanes = lanes[self._active(scalars)]
-            if not len(lanes):
-                return
+        lanes = emulator_lds.addresses(access, scalars, vectors)
+        if not len(lanes):
+            return
         for offset in access.lds_offsets:
             addresses = lanes + offset
             low = int(np.bitwise_or.reduce(addresses))
-            if low % min(size, 4):
+            if low % min(size, 4) and not emulator_lds.is_plain(access.name):
                 self._find(access, f"LDS address {int(addresses[(addresses % min(size, 4)) != 0][0]):#x} is not a multiple of {min(size, 4)}")
-            elif low % min(size, 8):
+            elif low % min(size, 8):  # legal in the unaligned mode (compile/emulator_lds.py)
                 self.natural_misalignments += 1
             if low >= self._lds_bytes - size and addresses.max() + size > self._lds_bytes:  # the or of all is at least each of them
                 self._find(access, f"LDS address {int(addresses.max()):#x} is beyond the {self._lds_bytes} bytes of the workgroup")
@@ -154,7 +149,7 @@ class Judges:
         instruction = access.instruction
         scalars, vectors, _ = self._registers(*pointers)
         if access.name.startswith("GLOBAL_"):
-            self.stores.append((_global_addresses(instruction, scalars, vectors)[self._active(scalars)], access.bytes))
+            self.stores.append((_global_addresses(instruction, scalars, vectors)[emulator_lds.active(scalars)], access.bytes))
             return
         if not access.name.startswith("BUFFER_"):
             return  # found by its trace only
@@ -164,7 +159,7 @@ class Judges:
         if int(instruction.offen):
             offset += vectors[_number(instruction.vaddr) - _VECTOR]
         offset &= 0xFFFFFFFF
-        kept = self._active(scalars) & (offset + access.bytes <= int(scalars[first + 2]))
+        kept = emulator_lds.active(scalars) & (offset + access.bytes <= int(scalars[first + 2]))
         soffset = _number(instruction.soffset)
         self.stores.append((start + offset[kept] + (int(scalars[soffset]) if soffset < 256 else 0), access.bytes))
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from compile import emulator_judges, emulator_memory, emulator_object
+from compile import emulator_judges, emulator_lds, emulator_memory, emulator_object
 
 _USER_REGISTER_COUNT = 0x1F << 1  # rsrc2 bits 5:1
 _LDS_BLOCKS = 0x1FF << 15
@@ -45,7 +45,7 @@ class Emulator:
         self._decode = emu._decode_at
         self._decoded: dict[int, Any] = {}
         self._judges = emulator_judges.Judges(self._registers, 0)
-        self._entry = 0
+        self._entry = self._lds_bytes = 0
         emu._decode_at = self.decode
 
     def decode(self, address: int, architecture: str) -> Any:
@@ -53,8 +53,25 @@ class Emulator:
         if address not in self._decoded:
             (program, runtime), instruction = self._decode(address, architecture)
             access = emulator_judges.read_access(self.emu._op_name(instruction), address - self._entry, instruction)
-            self._decoded[address] = (_watched(self._judges.watch, access, runtime.fxn, program.arg.globals), instruction)
+            own = self._byte_exact(access) if access.lds_address >= 0 and emulator_lds.is_plain(access.name) else None
+            self._decoded[address] = (_watched(self._judges.watch, access, runtime.fxn, program.arg.globals, own), instruction)
         return self._decoded[address]
+
+    def _byte_exact(self, access: emulator_judges.Access) -> Any:
+        """Does an LDS access and says so when a lane's address is one that the emulator cannot take."""
+        length, size = access.instruction.size(), self._lds_bytes
+        low, high = self.emu.PC_LO_IDX, self.emu.PC_HI_IDX
+
+        def move(buffers: Any) -> bool:
+            registers = self._registers(buffers[0].value, buffers[1].value, buffers[5].value)
+            scalars = registers[0]
+            if not emulator_lds.is_misaligned(access, scalars, registers[1]):
+                return False
+            emulator_lds.move(access, registers, self._state.arr(buffers[3].value, size, np.uint8))
+            after = (int(scalars[low]) | int(scalars[high]) << 32) + length
+            scalars[low], scalars[high] = after & 0xFFFFFFFF, after >> 32
+            return True
+        return move
 
     def run(self, request: dict) -> dict:
         """Run the workgroups of one request."""
@@ -73,7 +90,7 @@ class Emulator:
         arguments[:8 * len(image.addresses)].view(np.uint64)[:] = image.addresses
         first = 8 * len(image.addresses)
         arguments[first:first + 4 * len(request["constants"])].view(np.uint32)[:] = request["constants"]
-        self._entry, self._decoded = start + kernel.entry_address, {}
+        self._entry, self._decoded, self._lds_bytes = start + kernel.entry_address, {}, kernel.lds_bytes
         self._judges = emulator_judges.Judges(self._registers, kernel.lds_bytes)
         begun = time.monotonic()
         with_outputs = self._run_workgroups(request, kernel, length, arguments)
@@ -100,11 +117,13 @@ class Emulator:
         return (array(scalars, self.emu.SGPR_COUNT), array(vectors, 256 * 64).reshape(256, 64), array(accumulators, 256 * 64).reshape(256, 64))
 
 
-def _watched(watch: Any, access: Any, function: Any, arguments: list[int]) -> Any:
-    """What the emulator's loop expects of a compiled instruction: (program with its argument numbers, runtime with its function)."""
+def _watched(watch: Any, access: Any, function: Any, arguments: list[int], own: Any = None) -> Any:
+    """What the emulator's loop expects of a compiled instruction: (program with its argument numbers, runtime with its function). `own`
+    does the instruction in the emulator's place and gives whether it did."""
     def run(*buffers: Any) -> None:
         watch(access, (buffers[0].value, buffers[1].value, buffers[5].value))
-        function(*[buffers[index] for index in arguments])
+        if own is None or not own(buffers):
+            function(*[buffers[index] for index in arguments])
 
     return SimpleNamespace(arg=SimpleNamespace(globals=[0, 1, 2, 3, 4, 5])), SimpleNamespace(fxn=run)
 

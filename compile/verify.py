@@ -2,10 +2,11 @@
 
     python -m compile.verify build/<key> --emulator PATH
     python -m compile.verify build/<key> --emulator PATH --dispatch 'attention|conv' --workgroups 4 --budget 20m
+    python -m compile.verify build/<key> --emulator PATH --records specs/mi325x-cpx/sdxl_fp16_bs2
 
 Every distinct dispatch runs on sampled workgroups (first, last, ends of the grid, random) in both wave orders. The verdicts go into
-match_report.json, and into verification.json, from which a second run continues. docs/EMULATOR.md: what PATH is, and what this cannot see:
-timing, hazards beyond s_waitcnt, orders of waves other than two.
+match_report.json, and into verification.json, from which a second run continues; with --records also into the records that tuned them.
+docs/EMULATOR.md: what PATH is, and what this cannot see: timing, hazards beyond s_waitcnt, orders of waves other than two.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from compile import dispatch_ir, dumps, manifest, match_report, verify_build
+from compile import dispatch_ir, dumps, manifest, match_report, verify_build, verify_records
 from ireeperf import document
 from ireeperf.errors import ConfigError, exit_code
 
@@ -38,6 +39,7 @@ class VerifySettings:
     budget: float  # seconds
     jobs: int
     timeout: float  # seconds
+    records: Path | None
 
 
 def parse(argv: Sequence[str] | None = None) -> VerifySettings:
@@ -51,6 +53,8 @@ def parse(argv: Sequence[str] | None = None) -> VerifySettings:
     parser.add_argument("--budget", type=seconds, default=3600.0, help="stop starting dispatches after this long: 90s, 30m, 2h (default 1h)")
     parser.add_argument("--jobs", type=int, default=2, help="dispatches at a time (default 2)")
     parser.add_argument("--timeout", type=seconds, default=600.0, help="of one dispatch in one wave order (default 10m)")
+    parser.add_argument("--records", type=Path, metavar="FOLDER",
+                        help="only dispatches that a record of this folder tuned; the verdicts go into the records")
     settings = VerifySettings(**vars(parser.parse_args(argv)))
     if settings.workgroups < 1 or settings.jobs < 1:
         raise ConfigError(f"--workgroups {settings.workgroups} --jobs {settings.jobs}: both are at least 1")
@@ -80,24 +84,32 @@ def main() -> int:
     settings = parse()
     print(json.dumps({"settings": document.to_dict(settings)}))
     found = {name: verify_build.items(path, dispatch_ir.dispatches(path)) for name, path in zips(settings.manifest, settings.executable).items()}
+    every = [item for items in found.values() for item in items]
+    tuned = verify_records.read(settings.records, settings.manifest, every) if settings.records else {}
     folder = settings.manifest if settings.manifest.is_dir() else settings.manifest.parent
     verifier = verify_build.Verifier(settings.emulator, folder / verify_build.NAME, settings.workgroups, settings.timeout)
     pattern = re.compile(settings.dispatch)
-    wanted = sorted((item for items in found.values() for item in items if pattern.search(item.dispatch.name)),
+    wanted = sorted((item for item in every if pattern.search(item.dispatch.name) and (not tuned or item.dispatch.tuned_by in tuned)),
                     key=lambda item: -item.dispatch.flops * max(1, item.dispatch.calls))
     verifier.run(wanted, settings.jobs, time.monotonic() + settings.budget, lambda text: print(text, flush=True))
     report(folder, found, verifier)
-    rows = [summary(name, items, verifier) for name, items in found.items()]
+    if settings.records:
+        print("\n".join(verify_records.keep(settings.records, tuned, verifier, manifest.read(settings.manifest))))
+    table([summary(name, items, verifier) for name, items in found.items()])
+    verdicts = [verdict.verification.verdict for item in wanted if (verdict := verifier.of(item)) is not None]
+    counts = {kind: verdicts.count(kind) for kind in ("right", "wrong", "not run")}
+    print(json.dumps({"dispatches": len(wanted), **counts, "not reached": len(wanted) - len(verdicts),
+                      "flops_right": round(share(every, verifier), 4)}))
+    return 1 if counts["wrong"] else 0
+
+
+def table(rows: list[list[str]]) -> None:
+    """Print one row for each executable, and what no verdict says."""
     head = ["executable", "dispatches", "right", "wrong", "not run", "% of FLOPs right", "largest error / tolerance"]
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     for row in [head, *rows]:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
     print(_BLIND)
-    verdicts = [verdict.verification.verdict for item in wanted if (verdict := verifier.of(item)) is not None]
-    counts = {kind: verdicts.count(kind) for kind in ("right", "wrong", "not run")}
-    print(json.dumps({"dispatches": len(wanted), **counts, "not reached": len(wanted) - len(verdicts),
-                      "flops_right": round(share([item for items in found.values() for item in items], verifier), 4)}))
-    return 1 if counts["wrong"] else 0
 
 
 def share(items: list[verify_build.Item], verifier: verify_build.Verifier) -> float:

@@ -78,15 +78,17 @@ class Verifier:
     """Workers for `parallel` dispatches at a time, and the verdicts kept in `store`."""
 
     def __init__(self, folder: Path, store: Path, workgroups: int, timeout_s: float) -> None:
-        self._folder, self._store, self._workgroups, self._timeout_s = folder, store, workgroups, timeout_s
+        self._folder, self._store, self._timeout_s = folder, store, timeout_s
+        self.workgroups = workgroups
         self.verdicts = document.read(Verdicts, store).verdicts if store.is_file() else {}
         self._lock = threading.Lock()
         self._idle: list[Emulator] = []
 
     def run(self, wanted: list[Item], parallel: int, deadline: float, say: Callable[[str], None]) -> None:
         """Verify what has no verdict yet until `deadline` (time.monotonic()), one line each; all verdicts are in `self.verdicts`."""
-        new = {item.key(self._workgroups): item for item in wanted}
-        todo = [(key, item) for key, item in new.items() if key not in self.verdicts]
+        new = {item.key(self.workgroups): item for item in wanted}
+        # what could not be run is tried again: another version of the launcher or of the reference may be able to
+        todo = [(key, item) for key, item in new.items() if key not in self.verdicts or self.verdicts[key].verification.verdict == "not run"]
         say(f"{len(wanted)} dispatches, {len(new)} distinct, {len(new) - len(todo)} verified before")
 
         def one(pair: tuple[str, Item]) -> None:
@@ -106,15 +108,20 @@ class Verifier:
                 worker.close()
             self._idle = []
 
+    @property
+    def emulator(self) -> str:
+        """Name of the emulator's folder."""
+        return self._folder.name
+
     def of(self, item: Item) -> Verdict | None:
         """The verdict of a dispatch; None: not reached."""
-        return self.verdicts.get(item.key(self._workgroups))
+        return self.verdicts.get(item.key(self.workgroups))
 
     def _verify(self, item: Item) -> Verdict:
         def verdict(kind: Any, reason: str, outcome: verify_dispatch.Outcome | None = None) -> Verdict:
             made = Verification(verdict=kind, reason=reason, workgroups=outcome.workgroups if outcome else 0,
                                 wave_orders=outcome.wave_orders if outcome else 0, max_error=outcome.max_error if outcome else None,
-                                tolerance=outcome.tolerance if outcome else None, emulator=self._folder.name,
+                                tolerance=outcome.tolerance if outcome else None, emulator=self.emulator,
                                 object_sha256=item.kernel.sha256)
             return Verdict(verification=made, seconds=round(outcome.seconds, 2) if outcome else 0.0,
                            coverage=outcome.coverage if outcome else "", misaligned=outcome.misaligned if outcome else 0)
@@ -127,7 +134,7 @@ class Verifier:
                 module = ir.Module.parse(item.dispatch.configured_text)
                 function = next(found for found in _functions(module.operation) if _symbol(found) == item.dispatch.name)
                 with self._worker() as worker:
-                    outcome = verify_dispatch.verify(worker, object_path, item.dispatch.name, function, grid, self._workgroups, self._timeout_s)
+                    outcome = verify_dispatch.verify(worker, object_path, item.dispatch.name, function, grid, self.workgroups, self._timeout_s)
             except CompileError as error:
                 return verdict("not run", str(error))
             except EmulatorDied as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -11,6 +13,7 @@ from ireeperf.errors import ConfigError
 from specs.match import Match
 
 Evidence = Literal["measured", "ported", "static"]
+Verdict = Literal["right", "wrong", "not run"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +27,23 @@ class Setting:
     options: dict[str, Any] = field(default_factory=dict)  # gpu_pipeline_options: prefetch_num_stages, use_igemm_convolution, ...
     attributes: dict[str, Any] = field(default_factory=dict)  # the rest of translation_info: llvm_func_attrs, denormal mode
     decomposition: dict[str, Any] = field(default_factory=dict)  # attention: qk_attrs and pv_attrs, each {lowering_config = {...}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What executing the kernels that a record tuned gave (compile.verify --records): sampled workgroups on an ISA emulator against a float64
+    reference. It sees neither timing nor hazards, nor other workgroups and inputs (docs/EMULATOR.md)."""
+
+    verdict: Verdict
+    tool: str  # compile.verify and the emulator's folder
+    compiler: str  # version that made the kernels
+    date: str  # ISO 8601
+    build: str  # file name of the model JSON
+    kernels: int  # distinct ones that the record tuned in that build
+    workgroups: int  # sampled of each, at most, in both wave orders
+    content_sha256: str  # of the record: a verdict holds for what it matched and set then
+    largest_error: float | None = None  # of all kernels, as a share of its tolerance
+    reason: str = ""  # why not right
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +63,7 @@ class TuningRecord:
     tuned_us: float | None = None
     runs: int | None = None
     static: dict[str, str] = field(default_factory=dict)  # static: figure improved, "vgpr_spills": "94 -> 0"
+    verified: Verified | None = None
 
     def __post_init__(self) -> None:
         if self.evidence == "measured":
@@ -57,6 +78,21 @@ class TuningRecord:
     def name(self) -> str:
         """The dispatch's name: what stands in the match report, and the stem of the record's file."""
         return self.match.name
+
+    @property
+    def content_sha256(self) -> str:
+        """Digest of what it matches and sets, without what is left at its default."""
+        stated = _stated(document.to_dict(self.match)), _stated(document.to_dict(self.set))
+        return hashlib.sha256(json.dumps([self.target, *stated], sort_keys=True).encode()).hexdigest()
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Of its kernels; None: never executed, or edited since."""
+        return self.verified.verdict if self.verified and self.verified.content_sha256 == self.content_sha256 else None
+
+
+def _stated(value: Any) -> Any:
+    return {key: _stated(one) for key, one in value.items() if one not in (None, {}, [])} if isinstance(value, dict) else value
 
 
 def read(path: Path) -> TuningRecord:

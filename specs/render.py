@@ -26,6 +26,7 @@ from specs.record import TuningRecord
 
 SPECS = Path(__file__).parent
 OP, PARAM = "!transform.any_op", "!transform.any_param"
+EMULATED = "gfx942"  # compile.verify executes its kernels, and no other's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,9 @@ def text(records: Sequence[TuningRecord], title: str) -> str:
     """The spec of `records`, tried in their order; `title` goes into its header. ConfigError names the record that cannot be rendered."""
     for one in records:
         tiling_check.check(one)
+        if one.verified is not None and one.verdict == "wrong":
+            raise ConfigError(f"the kernel of record {one.name} computes wrong numbers ({one.verified.reason}); delete the record, or mend it "
+                              "and run python -m compile.verify BUILD --records FOLDER again")
     aliases = _Aliases()
     sequences = [_sequence(one, aliases) for one in records]
     target = records[0].target
@@ -149,6 +153,14 @@ def _same(one: Match, other: Match) -> bool:
     return meet and sum(size < 0 for size in one.dims) == sum(size < 0 for size in other.dims)
 
 
+def _unverified(records: Sequence[TuningRecord]) -> str:
+    """Which records of gfx942 no emulator has executed; nothing for targets that have none."""
+    if architecture(records[0].target) != EMULATED:
+        return ""
+    missing = [one.name for one in records if one.verdict != "right"]
+    return f", {len(records) - len(missing)} verified" + (f"; not verified: {', '.join(missing)}" if missing else "")
+
+
 def _is_target(name: str) -> bool:
     try:
         return bool(architecture(name))
@@ -173,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             document.write_text(path, spec)
         written.append(str(path))
-        print(f"  {path}: {spec.count('-> @apply')} records")
+        print(f"  {path}: {spec.count('-> @apply')} records{_unverified(read_all(folder))}")
     if stale:
         raise ConfigError(f"not what the records give: {', '.join(map(str, stale))}; run python -m specs.render")
     print(json.dumps({"specs": written, "checked": settings.check}))

@@ -101,11 +101,18 @@ def test_lds_written_and_read_by_two_waves_needs_a_barrier_and_its_wait():
     assert right.findings() == ""
 
 
-@pytest.mark.parametrize(("access", "words"), [(lds("DS_READ_B32", offset=2), "not a multiple of 4"), (lds("DS_READ_B64", 8, 4092), "beyond the 4096 bytes")])
+@pytest.mark.parametrize(("access", "words"), [(lds("DS_READ_U16", 2, offset=1), "not a multiple of 2"),
+                                               (lds("DS_READ_B64", 8, 4092), "beyond the 4096 bytes")])
 def test_lds_addresses(access, words):
     machine = Machine()
     machine.run(access)
     assert words in machine.findings()
+
+
+def test_a_word_at_two_modulo_four_is_counted_and_no_finding():
+    machine = Machine()
+    machine.run(lds("DS_READ_B32", offset=2))
+    assert machine.findings() == "" and machine.judges.natural_misalignments == 1
 
 
 def test_inactive_lanes_are_not_judged():
