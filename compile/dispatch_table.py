@@ -25,7 +25,7 @@ def cells(one: DispatchMatch, share: float, runs: int) -> list[str]:
     figures = [static.matrix_instructions, static.vgprs, _spills(one), static.lds_bytes, static.occupancy, static.workgroups,
                static.fill] if static else [None] * 7
     checked = one.verification.verdict if one.verification else None
-    record = f"{one.evidence}" if one.evidence else one.record and "by hand"
+    record = "static, no gain" if one.evidence == "static" and not one.gains else one.evidence or (one.record and "by hand")
     values = [one.flops / 1e9, one.bytes / 1e6, runs, one.roofline_us, 100 * share, *figures]
     return [one.name, *(_text(value) for value in values), record or "default", checked or "-"]
 

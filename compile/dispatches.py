@@ -60,6 +60,9 @@ def lines(summary: Summary) -> list[str]:
     """The summary in words."""
     shares = ", ".join(f"{name} {100 * flops / (summary.flops or 1):.1f} %" for name, flops in summary.flops_by_class.items())
     told = [f"batch of {summary.batch_size}: {summary.dispatches} dispatches, {summary.launches} launches, {summary.flops / 1e12:.1f} TFLOP ({shares})"]
+    for name, gains in summary.static.items():
+        improved = ", ".join(f"{figure} {text}" for figure, text in gains.items())
+        told.append(f"static record {name} " + (f"improves {improved}" if gains else "does not count: it gains nothing over the default"))
     if summary.fill is not None:
         told.append(f"fill of the compute units, weighted by FLOPs: {summary.fill:.3f}")
     told.append(f"matrix operations without matrix instructions: {len(summary.without_matrix)}, {100 * summary.without_matrix_share:.3f} % of FLOPs "

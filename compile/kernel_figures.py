@@ -11,7 +11,9 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from compile import dumps
 from compile.match_report import StaticFigures
 
 _VGPRS, _VGPR_GRANULE, _MAX_WAVES, _SIMDS, _WAVE = 512, 8, 8, 4, 64
@@ -36,6 +38,20 @@ class Kernel:
     lds_bytes: int | None = None
     scratch_bytes: int | None = None
     threads: int
+
+
+def read(path: Path) -> dict[str, Kernel]:
+    """Kernels of the dumps `path` (compile/dumps.py) by name; empty for targets without assembly."""
+    found: dict[str, Kernel] = {}
+    for name in dumps.names(path, "assembly"):
+        text = dumps.read(path, f"assembly/{name}").decode()
+        found |= read_ptx(text) if name.endswith(".ptx") else read_rocmasm(text)
+    return found
+
+
+def of_dispatch(kernels: dict[str, Kernel], dispatch: str) -> Kernel | None:
+    """The kernel of `dispatch`, by its name in AMD's or in NVIDIA's assembly."""
+    return kernels.get(dispatch) or kernels.get(ptx_name(dispatch))
 
 
 def read_rocmasm(text: str) -> dict[str, Kernel]:

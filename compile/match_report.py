@@ -68,6 +68,7 @@ class DispatchMatch:
     matrix_flops: int = 0  # of `flops`: contractions, convolutions and attention
     calls_by_entry_point: dict[str, int] = field(default_factory=dict)
     dynamic: bool = False  # a size is known at run time only; flops and bytes count it as one
+    gains: dict[str, str] | None = None  # static records: figures improved over the default, "94 -> 0"; empty: the record does not count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,8 @@ class Summary:
     dispatches: int
     launches: int
     flops: int
-    flops_by_class: dict[str, int]  # by evidence; a record that has none (a hand-written spec's) counts as default
+    flops_by_class: dict[str, int]  # by evidence; a record that has none (a hand-written spec's), and a static one that gains nothing, count as default
+    static: dict[str, dict[str, str]]  # static records that were applied: the figures that each improves; none: it does not count
     without_matrix: tuple[DispatchMatch, ...]  # matrix operations whose kernel has no matrix instruction
     without_matrix_share: float  # of all FLOPs
     unread: int  # matrix operations of whose kernel nothing is known: no assembly (llvm-cpu)
@@ -54,12 +55,29 @@ def summarize(report: MatchReport, manifest: Manifest, batch_size: int) -> Summa
     bounds = [None if one.roofline_us is None else one.roofline_us * count for one, count in rows]
     return Summary(
         batch_size=batch_size, dispatches=len(rows), launches=sum(count for _, count in rows), flops=flops,
-        flops_by_class={name: sum(one.flops * count for one, count in rows if (one.evidence or "default") == name) for name in CLASSES},
+        flops_by_class={name: sum(one.flops * count for one, count in rows if class_of(one) == name) for name in CLASSES},
+        static=_static(one for one, _ in rows),
         without_matrix=tuple(one for one, _ in bare), without_matrix_share=sum(one.flops * count for one, count in bare) / (flops or 1),
         unread=sum(one.kind in MATRIX and one.static is None for one, _ in rows),
         spilling=tuple(one for one, _ in rows if one.static and (one.static.vgpr_spills or one.static.sgpr_spills)),
         roofline_seconds=_total(bounds), measured_seconds=AMD_SECONDS.get((report.target, batch_size)),
         fill=sum(share * weight for share, weight in filled) / (sum(weight for _, weight in filled) or 1) if filled else None)
+
+
+def class_of(one: DispatchMatch) -> str:
+    """The class of CLASSES that a dispatch's FLOPs count for."""
+    return "default" if one.evidence is None or (one.evidence == "static" and not one.gains) else one.evidence
+
+
+def _static(rows: Iterable[DispatchMatch]) -> dict[str, dict[str, str]]:
+    """By record; one that tunes several dispatches gains what it gains in all of them, and nothing where one of them does not gain."""
+    found: dict[str, dict[str, str]] = {}
+    for one in rows:
+        if one.evidence == "static" and one.record is not None:
+            gains = one.gains or {}
+            before = found.setdefault(one.record, gains)
+            found[one.record] = {name: text if before[name] == text else f"{before[name]}, {text}" for name, text in gains.items() if name in before}
+    return found
 
 
 def _total(bounds: Iterable[float | None]) -> float | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from compile import dumps, kernel_figures, match_report, record_check, target
+from compile import default_twin, kernel_figures, match_report, record_check, target
 from compile.dispatch_ir import Dispatch, dispatches
 from compile.kernel_figures import Kernel
 from compile.manifest import Executable, Manifest
@@ -20,11 +21,14 @@ from specs.record import TuningRecord
 def write_report(folder: Path, manifest: Manifest, records: Sequence[TuningRecord] = ()) -> MatchReport:
     """Write match_report.json into the build `folder`; `records` are those that its spec was rendered from.
 
-    CompileError when a record tuned no dispatch of any executable: it names the nearest dispatch and the field that differs.
+    Dispatches that a static record tuned are compiled once more without it. CompileError when a record tuned no dispatch of any
+    executable: it names the nearest dispatch and the field that differs.
     """
     report, found = build_report(folder, manifest, records)
     if wrong := record_check.unmatched(records, found):
         raise CompileError(f"{len(wrong)} of {len(records)} tuning records were not applied:\n  " + "\n  ".join(wrong))
+    zips = {one.path: folder / one.dispatches for one in manifest.executables if one.dispatches is not None}
+    report = dataclasses.replace(report, dispatches=tuple(default_twin.judged(report.dispatches, zips, target.find(manifest.target))))
     document.write(report, folder / match_report.NAME)
     return report
 
@@ -37,8 +41,8 @@ def build_report(folder: Path, manifest: Manifest, records: Sequence[TuningRecor
     for executable in manifest.executables:
         if executable.dispatches is None:
             continue
-        found, kernels = dispatches(folder / executable.dispatches), kernels_of(folder / executable.dispatches)
-        rows += [row(executable, one, kernels.get(one.name) or kernels.get(kernel_figures.ptx_name(one.name)), chosen, by_name) for one in found]
+        found, kernels = dispatches(folder / executable.dispatches), kernel_figures.read(folder / executable.dispatches)
+        rows += [row(executable, one, kernel_figures.of_dispatch(kernels, one.name), chosen, by_name) for one in found]
         all_found += found
     return MatchReport(manifest_key=manifest.key, target=manifest.target, dispatches=tuple(rows)), all_found
 
@@ -54,15 +58,6 @@ def row(executable: Executable, found: Dispatch, kernel: Kernel | None, chosen: 
         evidence=record.evidence if record else None, configuration=found.configuration,
         static=kernel_figures.static_figures(kernel, chosen.architecture, found.workgroups, units) if kernel else None,
         roofline_us=roofline_us(found, chosen.chip), source_sha256=found.source_sha256)
-
-
-def kernels_of(path: Path) -> dict[str, Kernel]:
-    """Figures of every kernel in the dumps `path`, by dispatch; empty for targets without assembly."""
-    found: dict[str, Kernel] = {}
-    for name in dumps.names(path, "assembly"):
-        text = dumps.read(path, f"assembly/{name}").decode()
-        found |= kernel_figures.read_ptx(text) if name.endswith(".ptx") else kernel_figures.read_rocmasm(text)
-    return found
 
 
 def _name(found: Dispatch) -> str:

@@ -29,7 +29,7 @@ class TuningSpec:
 
 def choose(given: Path | None, target_name: str | None, configured: str | None, stem: str, cache: Cache) -> tuple[Target, TuningSpec | None]:
     """Target and spec of a build of the model JSON `stem`. `given` is --td-spec: a file, a folder of records, "none", or None for the
-    folder specs/<target>/<stem> where there is one. ConfigError when spec and target do not fit each other."""
+    folder specs/<target>/<stem> where there is one, without its static records. ConfigError when spec and target do not fit each other."""
     if given == NONE:
         return target.choose(target_name, None, configured), None
     if given is not None and not given.exists():
@@ -48,7 +48,9 @@ def choose(given: Path | None, target_name: str | None, configured: str | None, 
         return chosen, rendered(records, given, cache)
     chosen = target.choose(target_name, None, configured)
     kept = next((folder for name in names(chosen) if (folder := SPECS / name / stem).is_dir()), None)
-    return chosen, rendered(render.read_all(kept), kept, cache) if kept else None
+    # whether static figures tell which kernel is faster is not shown: such records are applied where --td-spec names their folder
+    records = tuple(one for one in render.read_all(kept) if one.evidence != "static") if kept else ()
+    return chosen, rendered(records, kept, cache) if kept and records else None
 
 
 def check_by_hand(path: Path) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from compile import dispatches, match_report, match_summary, reporting
+from compile import default_twin, dispatches, kernel_figures, match_report, match_summary, reporting, target
+from compile.compiler import Task, compile_all
+from compile.flags import flags
 from compile.manifest import NAME, Executable, Manifest
 from ireeperf import document
 from ireeperf.errors import CompileError
@@ -73,6 +75,48 @@ def test_a_record_that_was_not_applied_fails_the_build(tmp_path):
     with pytest.raises(CompileError, match=r"1 of 1 tuning records were not applied:\n.*dims\[0\] \(m\) 5 in the record, 4 in the dispatch"):
         reporting.write_report(tmp_path / "b", made, [record(dims=(5, 16, 8))])
     assert not (tmp_path / "b" / match_report.NAME).exists()
+
+
+@pytest.mark.parametrize(("spills", "counts"), [(0, True), (94, False)])
+def test_a_static_record_counts_by_what_it_gains_over_the_default(tmp_path, monkeypatch, spills, counts):
+    static = dataclasses.replace(record(), evidence="static", static={"vgpr_spills": "94 -> 0"})
+    made = build(tmp_path / "b", tuned_by=static.name)
+    rows = reporting.build_report(tmp_path / "b", made, [static])[0].dispatches
+
+    def twin(one, zip_path, chosen):
+        assert zip_path == tmp_path / "b" / "unet.dispatches.zip" and chosen.name == "mi325x-cpx"
+        return dataclasses.replace(one, configuration="the default", static=dataclasses.replace(one.static, vgpr_spills=94, occupancy=1.0))
+
+    monkeypatch.setattr(default_twin, "twin", twin)
+    assert rows[0].gains is None and rows[0].static.vgpr_spills == 4
+    monkeypatch.setattr(kernel_figures, "static_figures", lambda *_: dataclasses.replace(rows[0].static, vgpr_spills=spills, occupancy=1.0))
+    report = reporting.write_report(tmp_path / "b", made, [static])
+    summary = match_summary.summarize(report, made, 2)
+    assert report.dispatches[0].gains == ({"vgpr_spills": "94 -> 0"} if counts else {}) and report.dispatches[1].gains is None
+    assert (summary.flops_by_class["static"] > 0) is counts and sum(summary.flops_by_class.values()) == summary.flops
+    told = next(line for line in dispatches.lines(summary) if static.name in line)
+    assert ("improves vgpr_spills 94 -> 0" in told) is counts and ("does not count" in told) is not counts
+
+
+@pytest.mark.slow  # two compiles
+def test_the_default_twin_is_compiled_from_the_dump(tmp_path):
+    chosen = target.find("gfx942")
+    (tmp_path / "m.mlir").write_text("""func.func @main(%a: tensor<512x256xf16>, %b: tensor<512x256xf16>) -> tensor<512x512xf32> {
+  %zero = arith.constant 0.0 : f32
+  %empty = tensor.empty() : tensor<512x512xf32>
+  %fill = linalg.fill ins(%zero : f32) outs(%empty : tensor<512x512xf32>) -> tensor<512x512xf32>
+  %out = linalg.matmul indexing_maps = [affine_map<(m, n, k) -> (m, k)>, affine_map<(m, n, k) -> (n, k)>, affine_map<(m, n, k) -> (m, n)>]
+    ins(%a, %b : tensor<512x256xf16>, tensor<512x256xf16>) outs(%fill : tensor<512x512xf32>) -> tensor<512x512xf32>
+  return %out : tensor<512x512xf32>
+}""")
+    task = Task(label="m", mlir=tmp_path / "m.mlir", flags=tuple(flags(chosen, None)), folder=tmp_path / "m", name="m", log=tmp_path / "log",
+                dispatches=True)
+    [(done, _)] = compile_all([task], 1)
+    executable = dataclasses.replace(BUILD.executables[0], path="m.vmfb", dispatches="m.dispatches.zip")
+    made = dataclasses.replace(BUILD, target="gfx942", driver="hip", executables=(executable,), parameter_archives=())
+    [row] = reporting.build_report(done.folder, made, ())[0].dispatches
+    found = default_twin.twin(dataclasses.replace(row, configuration="another", static=None, evidence="static"), done.folder / "m.dispatches.zip", chosen)
+    assert found.static == row.static and found.configuration == row.configuration and found.static.matrix_instructions > 0
 
 
 def test_the_command_shows_and_compares(tmp_path, monkeypatch, capsys):

@@ -113,6 +113,16 @@ def test_records_kept_for_target_and_model_are_the_default_and_none_leaves_them_
     assert tuning_spec.choose(None, "mi325x-cpx", None, "another", cache)[1] is None
 
 
+def test_static_records_are_applied_where_their_folder_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / "specs/mi325x-cpx" / CONFIG.stem
+    save_record(folder, evidence="static", static={"vgpr_spills": "94 -> 0"})
+    monkeypatch.setattr(tuning_spec, "SPECS", tmp_path / "specs")
+    cache = Cache(tmp_path / "cache")
+    assert tuning_spec.choose(None, "mi325x-cpx", None, CONFIG.stem, cache)[1] is None
+    _, found = tuning_spec.choose(folder, "mi325x-cpx", None, CONFIG.stem, cache)
+    assert found is not None and [one.evidence for one in found.records] == ["static"]
+
+
 def test_a_plain_cpu_build_takes_the_records_of_this_host() -> None:
     assert tuning_spec.names(tuning_spec.target.find("cpu"))[:1] in ((), ("cpu-avx2",), ("cpu-avx512",))
     assert tuning_spec.names(tuning_spec.target.find("cpu-avx2")) == ("cpu-avx2",)
