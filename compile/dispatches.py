@@ -65,6 +65,9 @@ def lines(summary: Summary) -> list[str]:
         told.append(f"static record {name} " + (f"improves {improved}" if gains else "does not count: it gains nothing over the default"))
     if summary.fill is not None:
         told.append(f"fill of the compute units, weighted by FLOPs: {summary.fill:.3f}")
+    if summary.by_instruction:
+        told.append("matrix operations by what their instructions multiply: " + ", ".join(
+            f"{name} {100 * share:.2f} % of FLOPs ({kernels} dispatches)" for name, (kernels, share) in summary.by_instruction.items()))
     told.append(f"matrix operations without matrix instructions: {len(summary.without_matrix)}, {100 * summary.without_matrix_share:.3f} % of FLOPs "
                 f"(bar {100 * MATRIX_BAR:.1f} %){_names(summary.without_matrix)}")
     if summary.unread:

@@ -83,6 +83,14 @@ def read_ptx(text: str) -> dict[str, Kernel]:
     return kernels
 
 
+def operand_type(mnemonic: str) -> str:
+    """What a matrix instruction multiplies: f16 of v_mfma_f32_16x16x16_f16 and of mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32."""
+    if not mnemonic.startswith("v_"):
+        return mnemonic.split(".")[-3]
+    last = mnemonic.removesuffix("_1k").split("_")[-1]
+    return "fp8" if last == "f8f6f4" else last  # gfx950 names its widths in operands; this project has FP8 only
+
+
 def ptx_name(dispatch: str) -> str:
     """A dispatch's name in PTX, where only letters, digits and underscores stand: run_forward$async_... is run_forward_async_..."""
     return re.sub(r"\W", "_", dispatch)

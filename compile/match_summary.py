@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from compile import kernel_figures
 from compile.dispatch_ops import MATRIX
 from compile.manifest import Manifest
 from compile.match_report import DispatchMatch, MatchReport
@@ -24,6 +25,7 @@ class Summary:
     flops: int
     flops_by_class: dict[str, int]  # by evidence; a record that has none (a hand-written spec's), and a static one that gains nothing, count as default
     static: dict[str, dict[str, str]]  # static records that were applied: the figures that each improves; none: it does not count
+    by_instruction: dict[str, tuple[int, float]]  # matrix operations by what their matrix instructions multiply: dispatches, share of all FLOPs
     without_matrix: tuple[DispatchMatch, ...]  # matrix operations whose kernel has no matrix instruction
     without_matrix_share: float  # of all FLOPs
     unread: int  # matrix operations of whose kernel nothing is known: no assembly (llvm-cpu)
@@ -57,11 +59,23 @@ def summarize(report: MatchReport, manifest: Manifest, batch_size: int) -> Summa
         batch_size=batch_size, dispatches=len(rows), launches=sum(count for _, count in rows), flops=flops,
         flops_by_class={name: sum(one.flops * count for one, count in rows if class_of(one) == name) for name in CLASSES},
         static=_static(one for one, _ in rows),
+        by_instruction=_by_instruction(rows, flops),
         without_matrix=tuple(one for one, _ in bare), without_matrix_share=sum(one.flops * count for one, count in bare) / (flops or 1),
         unread=sum(one.kind in MATRIX and one.static is None for one, _ in rows),
         spilling=tuple(one for one, _ in rows if one.static and (one.static.vgpr_spills or one.static.sgpr_spills)),
         roofline_seconds=_total(bounds), measured_seconds=AMD_SECONDS.get((report.target, batch_size)),
         fill=sum(share * weight for share, weight in filled) / (sum(weight for _, weight in filled) or 1) if filled else None)
+
+
+def _by_instruction(rows: Sequence[tuple[DispatchMatch, int]], flops: int) -> dict[str, tuple[int, float]]:
+    """i8, fp8, f16, f32, several joined by +, or none; the largest share first. Without those of whose kernel nothing is known."""
+    found: dict[str, tuple[int, float]] = {}
+    for one, count in rows:
+        if one.kind in MATRIX and one.static is not None:
+            name = "+".join(sorted({kernel_figures.operand_type(mnemonic) for mnemonic in one.static.matrix_mnemonics})) or "none"
+            kernels, share = found.get(name, (0, 0.0))
+            found[name] = kernels + 1, share + one.flops * count / (flops or 1)
+    return dict(sorted(found.items(), key=lambda item: -item[1][1]))
 
 
 def class_of(one: DispatchMatch) -> str:

@@ -83,3 +83,12 @@ def test_roofline_takes_the_largest_of_three_times():
     assert roofline_us(dataclasses.replace(large, matrix_flops=0), chip) == pytest.approx(1e12 / (163.4e12 / 8) * 1e6, rel=1e-6)
     assert roofline_us(dataclasses.replace(large, matrix_type="f64"), chip) is None
     assert roofline_us(dataclasses.replace(large, dynamic=True), chip) is None and roofline_us(large, None) is None
+
+
+@pytest.mark.parametrize(("mnemonic", "wanted"), [
+    ("v_mfma_f32_16x16x16_f16", "f16"), ("v_mfma_i32_16x16x32_i8", "i8"), ("v_mfma_f32_32x32x16_fp8_fp8", "fp8"),
+    ("v_mfma_f32_32x32x64_f8f6f4", "fp8"), ("v_mfma_f32_16x16x4_f32", "f32"), ("v_mfma_f32_16x16x16_bf16_1k", "bf16"),
+    ("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", "f16"),
+])
+def test_what_a_matrix_instruction_multiplies(mnemonic, wanted):
+    assert kernel_figures.operand_type(mnemonic) == wanted
