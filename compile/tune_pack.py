@@ -1,7 +1,7 @@
 """Candidates for a machine without the compiler: one archive out, one JSON file back.
 
     python -m compile.tune MANIFEST --measure pack FILE.zip       # here
-    unzip FILE.zip -d pack; python pack/tune_runner.py pack/pack.json results.json    # there: iree.runtime and numpy
+    unzip FILE.zip -d pack; python pack/compile/tune_archive.py pack/pack.json results.json    # there: iree.runtime and numpy
     python -m compile.tune MANIFEST --measure ingest results.json # here
 """
 
@@ -11,24 +11,30 @@ import itertools
 import json
 import random
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from compile import kernel_figures, tune_runner, tune_search
+from compile import kernel_figures, static_rank, tune_archive, tune_runner, tune_search
 from compile.compiler import compiler_version
 from compile.tune_search import Sweep
-from compile.tune_store import Outcome, Result, Scope, Store
+from compile.tune_space_attention import AttentionSpace
+from compile.tune_space_gpu import GpuSpace
+from compile.tune_store import Outcome, Phase, Result, Scope, Store
+from compile.tuning_spec import SPECS
 from ireeperf import document
 from ireeperf.errors import ConfigError
-from specs import lowering_keys
+from specs import lowering_keys, record
+from specs.record import Setting
 
-README = f"""Candidates of compile.tune. On the machine to be measured, with iree-base-runtime {{compiler}} and numpy:
-    python tune_runner.py pack.json results.json
-Bring results.json back. The runner is the project's {Path(tune_runner.__file__).name}; it needs nothing else of it.
+README = """Candidates of compile.tune. On the machine to be measured, with iree-base-runtime {compiler} and numpy:
+    python compile/tune_archive.py pack.json results.json
+Bring results.json back. The two files in compile/ are the project's; they need nothing else of it.
 """
+DRAWS = 600
+AGAIN, AGAIN_ROUNDS = 3, 31  # the best candidates of each dispatch are measured again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +48,7 @@ class Measured:
     tolerance: float
     clock: str
     answer: dict[str, Any] | None = None
+    phase: Phase = "search"
 
     def result(self) -> Result:
         """As the database keeps it; ConfigError when the answer is not the runner's."""
@@ -51,7 +58,7 @@ class Measured:
             return tune_search.judged(self.answer or {}, self.tolerance, self.clock)
         except (KeyError, TypeError, ZeroDivisionError, ValueError) as error:
             raise ConfigError(f"the answer {str(self.answer)[:80]} to {self.configuration} is not the runner's ({error!r}); "
-                              "measure again with the tune_runner.py of the archive") from error
+                              "measure again with the tune_archive.py of the archive") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,42 +67,82 @@ class Measurements:
 
     machine: str
     results: tuple[Measured, ...]
+    modules: tuple[dict[str, Any], ...] = ()
 
 
-def points(sweep: Sweep, count: int) -> Iterator[dict[str, int]]:
-    """Up to `count` random valid points, each once; the same ones every time."""
-    draw, seen = random.Random(0), set()
-    for _ in range(200 * count):
-        point = {name: draw.choice(values) for name, values in sweep.space.parameters.items()}
-        key = json.dumps(point, sort_keys=True)
-        if key not in seen and sweep.space.invalid(point) is None:
-            seen.add(key)
-            yield point
-            if len(seen) == count:
-                return
+def points(sweep: Sweep, count: int) -> list[dict[str, int]]:
+    """Up to `count` valid points, the ones to be tried first in front, the same ones every time: what the target's records set (or
+    else the compiler's choice, which itself is no candidate), then in turns one step from there, the statically best
+    (compile/static_rank.py) and a random one."""
+    space, draw = sweep.space, random.Random(0)
+    target = sweep.scope.target if sweep.scope else "cpu"
+    first = placed(sweep)
+    around = [point | {name: value} for point in first for name, values in space.parameters.items() for value in _beside(values, point[name])]
+    drawn = [{name: draw.choice(values) for name, values in space.parameters.items()} for _ in range(DRAWS)]
+
+    def valid(some: Sequence[dict[str, int]]) -> list[str]:
+        return list(dict.fromkeys(json.dumps(point) for point in some if space.invalid(point) is None))
+
+    def ranked(some: Sequence[str]) -> list[str]:
+        scores = {key: static_rank.estimate(space.match, space.setting(json.loads(key)), target) or float("inf") for key in some}
+        return sorted(some, key=lambda key: scores[key])
+
+    near, far, every = valid(around), valid(drawn), list[str]()
+    for keys in itertools.zip_longest(ranked(near), ranked(near + far), far):
+        every += [key for key in keys if key is not None]
+    default = space.default if isinstance(space, GpuSpace | AttentionSpace) else None
+    seeds = [json.dumps(point) for point in first if space.setting(point) != default]
+    return [json.loads(key) for key in dict.fromkeys([*seeds, *every])][:count]
+
+
+def _beside(values: Sequence[int], value: int) -> Sequence[int]:
+    place = values.index(value)
+    return (*values[max(place - 1, 0):place], *values[place + 1:place + 2])
+
+
+def placed(sweep: Sweep) -> list[dict[str, int]]:
+    """Points at which records of the same operation for this target are; without any, the one of the compiler's choice."""
+    space = sweep.space
+    if not isinstance(space, GpuSpace | AttentionSpace):
+        return []
+    paths = sorted((SPECS / space.target).glob(f"*/{space.match.name}.toml"))
+    wanted = [_tiles(setting) for setting in ([record.read(path).set for path in paths] or [space.default])]
+    choices = (dict(zip(space.parameters, choice, strict=True)) for choice in itertools.product(*space.parameters.values()))
+    return [point for point in choices if _tiles(space.setting(point)) in wanted and space.invalid(point) is None]
+
+
+def _tiles(setting: Setting) -> tuple[Any, ...]:
+    config = setting.lowering_config
+    shares = [share or min(tile, 1) for share, tile in zip(config.get("subgroup", ()), config["workgroup"], strict=False)]
+    return (setting.pipeline, config["workgroup"], shares, config["reduction"], config.get("mma_kind"), setting.options.get("prefetch_num_stages"),
+            config.get("promote_operands"))
 
 
 def add(archive: zipfile.ZipFile, index: int, name: str, sweep: Sweep, folder: Path, count: int, workers: int) -> dict[str, Any]:
-    """Compile up to `count` candidates into `archive`: the dispatch's entry in pack.json. What does not compile is told in it."""
+    """Compile candidates into `archive` until `count` are in it: the dispatch's entry in pack.json. What does not compile is told in it."""
     archive.write(sweep.default, f"{index}/default.vmfb")
-    candidates = []
+    candidates, compiled, tried = list[dict[str, Any]](), 0, iter(enumerate(points(sweep, 3 * count)))
     with ThreadPoolExecutor(workers) as pool:
-        for number, (point, built) in enumerate(pool.map(lambda pair: (pair[1], _compiled(sweep, pair[1], folder / f"pack{pair[0]}")),
-                                                         enumerate(itertools.islice(points(sweep, count), count)))):
-            file = f"{index}/{number}.vmfb"
-            if isinstance(built, Path):
-                archive.write(built, file)
-                candidates.append({"configuration": point, "file": file, "outcome": None, "detail": ""})
-            else:
-                candidates.append({"configuration": point, "file": None, "outcome": built.outcome, "detail": built.detail})
+        while compiled < count and (some := list(itertools.islice(tried, min(workers, count - compiled)))):
+            for (number, point), built in zip(some, pool.map(lambda pair: _compiled(sweep, pair[1], folder / f"pack{pair[0]}"), some), strict=True):
+                file = f"{index}/{number}.vmfb"
+                if isinstance(built, Path):
+                    archive.write(built, file)
+                    compiled += 1
+                    candidates.append({"configuration": point, "file": file, "outcome": None, "detail": ""})
+                else:
+                    candidates.append({"configuration": point, "file": None, "outcome": built.outcome, "detail": built.detail})
     return {"name": name, "scope": asdict(sweep.scope), "request": sweep.request, "default": f"{index}/default.vmfb", "candidates": candidates}
 
 
-def finish(archive: zipfile.ZipFile, dispatches: list[dict[str, Any]], driver: str) -> None:
+def finish(archive: zipfile.ZipFile, dispatches: list[dict[str, Any]], driver: str, modules: Sequence[dict[str, Any]] = ()) -> None:
     """The rest of the archive: what to run, the runner, and how to."""
     clock = "cpu" if driver.startswith("local") else "wall"  # a GPU's work takes no time of the CPU
-    archive.writestr("pack.json", json.dumps({"driver": driver, "clock": clock, "dispatches": dispatches}, indent=1))
-    archive.write(tune_runner.__file__, "tune_runner.py")
+    archive.writestr("pack.json", json.dumps({"driver": driver, "clock": clock, "again": AGAIN, "again_rounds": AGAIN_ROUNDS,
+                                              "dispatches": dispatches, "modules": list(modules)}, indent=1))
+    archive.writestr("compile/__init__.py", "")
+    for part in (tune_archive, tune_runner):
+        archive.write(str(part.__file__), f"compile/{Path(str(part.__file__)).name}")
     archive.writestr("README.txt", README.format(compiler=compiler_version()))
 
 
@@ -107,12 +154,14 @@ def ingest(path: Path, store: Store, sources: Collection[str]) -> list[tuple[Sco
         raise ConfigError(f"{path} has results of {len(strange)} dispatches that the build does not have; give the manifest that the archive "
                           "was packed from")
     if not found.machine:
-        raise ConfigError(f"{path} names no machine; measure again with the tune_runner.py of the archive")
-    rows = [(replace(one.scope, machine=found.machine), one.configuration, one.result()) for one in found.results]
-    scopes = list(dict.fromkeys(scope for scope, _, _ in rows))
+        raise ConfigError(f"{path} names no machine; measure again with the tune_archive.py of the archive")
+    rows = [(replace(one.scope, machine=found.machine), one.configuration, one.result(), one.phase) for one in found.results]
+    scopes = list(dict.fromkeys(scope for scope, _, _, _ in rows))
     before = {scope: len(store.results(scope)) for scope in scopes}
-    for scope, configuration, result in rows:
-        store.add(scope, configuration, result)
+    kept = {(scope, phase): [result for _, result in store.results(scope, phase)] for scope, _, _, phase in rows}
+    for scope, configuration, result, phase in rows:
+        if result not in kept[scope, phase]:  # the file came in before: of later phases a configuration may have several results
+            store.add(scope, configuration, result, phase)
     return [(scope, len(store.results(scope)) - before[scope]) for scope in scopes]
 
 
@@ -121,7 +170,8 @@ def _compiled(sweep: Sweep, point: dict[str, int], folder: Path) -> Path | Resul
     if lowering_keys.family(sweep.scope.target) == "cpu":
         return tune_search.build(sweep, point, folder)
     texts = folder.with_name(f"{folder.name}.assembly")
-    built = tune_search.build(replace(sweep, flags=(*sweep.flags, f"--iree-hal-dump-executable-intermediates-to={texts}")), point, folder)
+    built = tune_search.build(replace(sweep, flags=(*sweep.flags, f"--iree-hal-dump-executable-intermediates-to={texts}",
+                                                        f"--iree-hal-dump-executable-binaries-to={texts}")), point, folder)  # PTX is a binary
     why = pruned(texts, lowering_keys.architecture(sweep.scope.target)) if isinstance(built, Path) else None
     return Result(outcome="invalid", detail=why) if why else built
 

@@ -25,6 +25,17 @@ _SETTER = """  util.func public @set_buffer(%view: !hal.buffer_view) attributes 
     util.global.store %buffer, @{name} : !hal.buffer
     util.return
   }}
+  util.func public @get_part(%offset: i64, %bytes: i64) -> !hal.buffer_view attributes {{iree.abi.stub}} {{
+    %start = arith.index_cast %offset : i64 to index
+    %length = arith.index_cast %bytes : i64 to index
+    %buffer = util.global.load @{name} : !hal.buffer
+    %part = hal.buffer.subspan<%buffer : !hal.buffer>[%start, %length] : !hal.buffer
+    %type = hal.element_type<i8> : i32
+    %encoding = hal.encoding_type<dense_row_major> : i32
+    %first = arith.constant 0 : index
+    %view = hal.buffer_view.create buffer(%part : !hal.buffer)[%first, %length] shape([%length]) type(%type) encoding(%encoding) : !hal.buffer_view
+    util.return %view : !hal.buffer_view
+  }}
 }}
 """
 
@@ -39,7 +50,7 @@ def entry(benchmark: str) -> tuple[str, int]:
 
 
 def with_data(benchmark: str) -> str:
-    """The benchmark with `set_buffer`: it allocates a buffer of zeros, and zeros tell right from wrong of nothing."""
+    """The benchmark with `set_buffer`, for it allocates one of zeros, which tell right from wrong of nothing; and `get_part`, some bytes of it."""
     name = _BUFFER.findall(benchmark)[0]
     return benchmark.rstrip().removesuffix("}") + _SETTER.format(name=name)
 
@@ -63,6 +74,8 @@ def configured(text: str, match: Match, setting: Setting, target: str) -> str:
         if len(found) != 1:
             raise CompileError(f"{len(found)} operations of the dump are {match.name}, one expected")
         found[0].attributes["compilation_info"] = ir.Attribute.parse(attribute(setting, target))
+        if setting.decomposition:
+            found[0].attributes["decomposition_config"] = ir.Attribute.parse(attribute_text.decomposition(setting.decomposition, target))
         return str(module)
 
 

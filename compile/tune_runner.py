@@ -1,6 +1,5 @@
-"""Runs candidates beside the default configuration, in turns, on equal random data. One file, run by path: iree.runtime and numpy suffice.
+"""Runs candidates beside the default configuration, in turns, on equal random data. Run by path; iree.runtime and numpy suffice.
 
-    python tune_runner.py PACK.json RESULTS.json    # all candidates of an archive, each in a process of its own
     python tune_runner.py --one REQUEST.json        # one candidate                     -> JSON on the last line of stdout
     python tune_runner.py --module REQUEST.json     # a whole module, with and without a spec          -> the same
 """
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 RUN_SECONDS = 300
+BLOCK = 1 << 24  # a buffer may span the whole program's memory: beyond 16 Mi elements the numbers repeat
 
 
 def machine(driver: str) -> str:
@@ -32,19 +32,29 @@ def machine(driver: str) -> str:
     return " ".join(line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "flags")))
 
 
-def opened(path: str, driver: str, archive: str | None = None) -> tuple[Any, Any]:
-    """A context of its own for the executable: the module and its device."""
+def configured(driver: str) -> Any:
+    """A device and an instance for executables."""
     import iree.runtime as rt
 
-    config = rt.Config(driver)
+    return rt.Config(driver)
+
+
+def opened(path: str, config: Any, parameters: Any = None) -> Any:
+    """The executable in a context of its own on the device of `config`. `parameters`: an iree.runtime.ParameterIndex."""
+    import iree.runtime as rt
+
     modules = [rt.create_hal_module(config.vm_instance, config.device)]
-    if archive is not None:
-        index = rt.ParameterIndex()
-        index.load(archive)
-        modules.append(rt.create_io_parameters_module(config.vm_instance, index.create_provider(scope="model")))
+    if parameters is not None:
+        modules.append(rt.create_io_parameters_module(config.vm_instance, parameters.create_provider(scope="model")))
     loaded = rt.VmModule.mmap(config.vm_instance, path)
-    context = rt.SystemContext(vm_modules=[*modules, loaded], config=config)
-    return context.modules[loaded.name], config.device
+    return rt.SystemContext(vm_modules=[*modules, loaded], config=config).modules[loaded.name]
+
+
+def drawn(count: int, dtype: str) -> Any:
+    """`count` random normal numbers, equal every time."""
+    import numpy as np
+
+    return np.resize(np.random.default_rng(0).standard_normal(min(count, BLOCK)).astype(dtype), count)
 
 
 def answer(module: Any, device: Any, data: Any, entry: str) -> tuple[Any, Any]:
@@ -100,21 +110,23 @@ def one(request: dict[str, Any]) -> dict[str, Any]:
     """One candidate of a dispatch beside its default."""
     import numpy as np
 
-    entry, size = request["entry"], np.dtype(request["dtype"]).itemsize
-    count = -(-request["bytes"] // size)
-    # a buffer may span the whole program's memory: beyond 16 Mi elements the numbers repeat
-    data = np.resize(np.random.default_rng(0).standard_normal(min(count, 1 << 24)).astype(request["dtype"]), count)
-    (default, device), (candidate, other) = (opened(request[name], request["driver"]) for name in ("default", "candidate"))
-    expected, kept = answer(default, device, data, entry)
-    found, kept_too = answer(candidate, other, data, entry)
+    entry, config = request["entry"], configured(request["driver"])
+    data = drawn(-(-request["bytes"] // np.dtype(request["dtype"]).itemsize), request["dtype"])
+    default, candidate = (opened(request[name], config) for name in ("default", "candidate"))
+    expected, kept = answer(default, config.device, data, entry)
+    found, kept_too = answer(candidate, config.device, data, entry)
     error = difference(data, expected, found, request["result_dtype"])
-    rounds: list[dict[str, float]] = []
-    if error <= request["tolerance"]:
-        once = timed(lambda: default[entry](3), 3)[0]
-        repeats = max(1, round(request["round_us"] / max(once, 0.1)))
-        rounds = turns(lambda: default[entry](repeats), lambda: candidate[entry](repeats), repeats, request["rounds"])
+    rounds = paired(default, candidate, request, request["rounds"]) if error <= request["tolerance"] else []
     del kept, kept_too
     return {"error": error if error != float("inf") else None, "rounds": rounds}
+
+
+def paired(default: Any, candidate: Any, request: dict[str, Any], rounds: int) -> list[dict[str, float]]:
+    """Times of both; a round makes as many calls as fill `round_us`."""
+    entry = request["entry"]
+    once = timed(lambda: default[entry](3), 3)[0]
+    repeats = max(1, round(request["round_us"] / max(once, 0.1)))
+    return turns(lambda: default[entry](repeats), lambda: candidate[entry](repeats), repeats, rounds)
 
 
 def arguments(given: list[tuple[list[int], str]], device: Any) -> list[Any]:
@@ -127,12 +139,30 @@ def arguments(given: list[tuple[list[int], str]], device: Any) -> list[Any]:
             for shape, dtype in given]
 
 
+def parameters(request: dict[str, Any]) -> Any:
+    """Of a module: its archive, or made-up ones by name, shape and dtype, scaled so that activations neither grow nor vanish; or None."""
+    import iree.runtime as rt
+    import numpy as np
+
+    if request.get("archive") is None and not request.get("parameters"):
+        return None
+    index = rt.ParameterIndex()
+    if request.get("archive") is not None:
+        index.load(request["archive"])
+    for name, shape, dtype in request.get("parameters", ()):
+        array = drawn(int(np.prod(shape)), "float32").reshape(shape)
+        array *= 0.1 if len(shape) < 2 else float(np.prod(shape[1:])) ** -0.5
+        index.add_buffer(name, (array + (len(shape) < 2 and name.endswith("weight"))).astype(dtype))
+    return index
+
+
 def whole(request: dict[str, Any]) -> dict[str, Any]:
     """All entry points of a module, beside the same module compiled with a spec."""
-    calls, results = [], []
+    config, calls, results = configured(request["driver"]), [], []
+    index = parameters(request)
     for name in ("default", "candidate"):
-        module, device = opened(request[name], request["driver"], request["archive"])
-        bound = [(module[entry], arguments(given, device)) for entry, given in request["entry_points"].items()]
+        module = opened(request[name], config, index)
+        bound = [(module[entry], arguments(given, config.device)) for entry, given in request["entry_points"].items()]
         calls.append(lambda bound=bound: [function(*given) for function, given in bound])
         found = [result if isinstance(result, (tuple, list)) else (result,) for result in calls[-1]()]
         results.append([array.to_host().copy() for group in found for array in group])
@@ -153,34 +183,12 @@ def started(kind: str, request: Path, seconds: float = RUN_SECONDS) -> dict[str,
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def every(pack: Path, output: Path) -> None:
-    """Run an archive: its candidates in order, written to `output` after each, so that an end in the middle loses one."""
-    given = json.loads(pack.read_text())
-    told: dict[str, Any] = {"machine": machine(given["driver"]), "results": []}
-    for one_of in given["dispatches"]:
-        for candidate in one_of["candidates"]:
-            known = {key: value for key, value in candidate.items() if key != "file"}
-            if candidate["outcome"] is None:
-                files = {name: str(pack.parent / file) for name, file in (("default", one_of["default"]), ("candidate", candidate["file"]))}
-                request = pack.with_name("request.json")
-                request.write_text(json.dumps(one_of["request"] | files))
-                known["answer"] = started("--one", request)
-            told["results"].append(known | {"scope": one_of["scope"], "tolerance": one_of["request"]["tolerance"], "clock": given["clock"]})
-            partial = output.with_name(f".{output.name}.partial")
-            partial.write_text(json.dumps(told))
-            os.replace(partial, output)
-            print(f"{one_of['name']} {json.dumps(candidate['configuration'])}: {str(known.get('answer', known['outcome']))[:100]}", flush=True)
-
-
 def main(argv: list[str]) -> int:
-    if len(argv) == 2 and argv[0] in ("--one", "--module"):
-        request = json.loads(Path(argv[1]).read_text())
-        print(json.dumps(one(request) if argv[0] == "--one" else whole(request)))
-        return 0
-    if len(argv) != 2:
-        print("usage: python tune_runner.py PACK.json RESULTS.json", file=sys.stderr)
+    if len(argv) != 2 or argv[0] not in ("--one", "--module"):
+        print("usage: python tune_runner.py --one|--module REQUEST.json", file=sys.stderr)
         return 2
-    every(Path(argv[0]), Path(argv[1]))
+    request = json.loads(Path(argv[1]).read_text())
+    print(json.dumps(one(request) if argv[0] == "--one" else whole(request)))
     return 0
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from compile import tune_program, tune_runner
 from compile.tune_space import Space
+from compile.tune_space_attention import AttentionSpace
 from compile.tune_space_gpu import GpuSpace
 from compile.tune_store import Result, Scope, Store
 from ireeperf import document
@@ -30,7 +31,7 @@ TRIES = 200  # proposals in a row that are known or invalid: the space is search
 class Sweep:
     """One dispatch to be tuned. `text`: its benchmark, stripped, with `set_buffer`; `default`: the same, compiled."""
 
-    space: Space | GpuSpace
+    space: Space | GpuSpace | AttentionSpace
     scope: Scope
     text: str
     entry: str
@@ -99,7 +100,7 @@ def _propose(study: Any, sweep: Sweep, known: set[str], store: Store) -> tuple[A
     return None
 
 
-def _told(space: Space | GpuSpace, point: Mapping[str, int], result: Result) -> Any:
+def _told(space: Space | GpuSpace | AttentionSpace, point: Mapping[str, int], result: Result) -> Any:
     """A stored result as a trial that Optuna has seen."""
     import optuna
 

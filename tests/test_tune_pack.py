@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from compile import dispatch_ir, dumps, tune, tune_pack, tune_plot, tune_runner, tune_search, tune_space_gpu
+from compile import dispatch_ir, dumps, tune, tune_archive, tune_pack, tune_plot, tune_runner, tune_search, tune_space_gpu
 from compile.tune_store import Scope, Store
 from ireeperf.errors import ConfigError
 from specs.match import Match
@@ -32,18 +32,18 @@ def test_round_trip(build, tmp_path):  # noqa: F811
     assert tune.main([*given, "--measure", "pack", str(tmp_path / "c.zip")]) == 0
     with zipfile.ZipFile(tmp_path / "c.zip") as archive:
         archive.extractall(tmp_path / "there")
-    done = subprocess.run([sys.executable, "-I", "tune_runner.py", "pack.json", "results.json"], cwd=tmp_path / "there", capture_output=True, text=True,
-                          check=False)
+    command = [sys.executable, "-I", "compile/tune_archive.py", "pack.json", "results.json"]
+    done = subprocess.run(command, cwd=tmp_path / "there", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     path = tmp_path / "there" / "results.json"
     told = json.loads(path.read_text())
-    assert told["machine"] == tune_runner.machine("local-sync") and len(told["results"]) == 2
+    assert told["machine"] == tune_runner.machine("local-sync") and len(told["results"]) == 4  # two candidates, each again
     path.write_text(json.dumps(told | {"machine": "another"}))
     assert tune.main([*given, "--measure", "ingest", str(path), "--plot", str(tmp_path / "p.svg")]) == 0
     one = next(found for found in dispatch_ir.dispatches(build / f"small{dumps.SUFFIX}") if found.match)
     store, scope = Store(tmp_path / "db"), Scope(**told["results"][0]["scope"])
     kept = store.results(replace(scope, machine="another"))
-    assert [point for point, _ in kept] == [item["configuration"] for item in told["results"]] and scope.source_sha256 == one.source_sha256
+    assert [point for point, _ in kept] == [item["configuration"] for item in told["results"][:2]] and scope.source_sha256 == one.source_sha256
     assert all(result.outcome == "time" and result.runs == 3 for _, result in kept) and not store.results(scope)
     assert xml.etree.ElementTree.parse(tmp_path / "p.svg").getroot().tag.endswith("svg")
     with pytest.raises(ConfigError, match="does not have"):
@@ -62,12 +62,12 @@ def test_a_candidate_that_crashes_there_is_a_result(tmp_path):
                "round_us": 1.0}
     candidates = [{"configuration": {"row": 1}, "file": "bad.vmfb", "outcome": None, "detail": ""},
                   {"configuration": {"row": 2}, "file": None, "outcome": "compile failed", "detail": "why"}]
-    (tmp_path / "pack.json").write_text(json.dumps({"driver": "local-sync", "clock": "cpu", "dispatches": [
+    (tmp_path / "pack.json").write_text(json.dumps({"driver": "local-sync", "clock": "cpu", "again": 1, "again_rounds": 1, "dispatches": [
         {"name": "d", "scope": scope, "request": request, "default": "bad.vmfb", "candidates": candidates}]}))
-    tune_runner.every(tmp_path / "pack.json", tmp_path / "results.json")
+    tune_archive.every(tmp_path / "pack.json", tmp_path / "results.json")
     store = Store(tmp_path / "db")
     (found, count), = tune_pack.ingest(tmp_path / "results.json", store, ["a"])
-    assert count == 2 and [result.outcome for _, result in store.results(found)] == ["run failed", "compile failed"]
+    assert count == 2 and {result.outcome for _, result in store.results(found)} == {"run failed", "compile failed"}
     assert tune_pack.ingest(tmp_path / "results.json", store, ["a"]) == [(found, 0)]  # twice adds nothing
 
 
@@ -84,9 +84,54 @@ def test_gpu_candidates_go_around_the_default():
 
 @pytest.mark.parametrize(("choice", "words"), [
     (CHOICE.replace("TileAndFuse", "Distribute"), "Distribute"), (CHOICE.replace("mma_kind", "kind"), "no matrix instruction"),
-    (CHOICE.replace("promote_operands", "padding"), "padding"), ("", "not known")])
+    (CHOICE.replace("promote_operands", "partial_reduction"), "partial_reduction"), ("", "not known")])
 def test_gpu_defaults_that_are_not_varied(choice, words):
     assert words in tune_space_gpu.space(MMT, choice, "gfx942")
+
+
+def test_padding_is_left_out_and_short_loops_are_tiled_around():
+    """Candidates' tiles divide the loops; heads of 64 columns are taken several at a time; a batch loop's 0 says 1."""
+    heads = Match(kind="contraction", types=MMT.types, dims=(2, 1024, 20, 64, 1280), maps=(
+        "(d0, d1, d2, d3, d4) -> (d0, d1, d4)", "(d0, d1, d2, d3, d4) -> (d2, d3, d4)", "(d0, d1, d2, d3, d4) -> (d0, d1, d2, d3)"))
+    choice = (CHOICE.replace("reduction = [0, 0, 4]", "padding = [1, 1, 64, 64, 16], reduction = [0, 0, 0, 0, 4]")
+              .replace("subgroup = [4, 4, 0]", "subgroup = [0, 2, 1, 2, 0]").replace("workgroup = [128, 128, 0]", "workgroup = [1, 64, 1, 64, 0]"))
+    space = tune_space_gpu.space(heads, choice, "gfx942")
+    assert not isinstance(space, str), space
+    assert space.default.lowering_config["subgroup"] == [1, 2, 1, 2, 0] and "padding" not in space.default.lowering_config
+    assert space.parameters["outer_n"] == (1, 2, 4) and "outer_m" not in space.parameters  # 20 heads; 1,024 rows are long enough
+    point = {"rows": 2, "columns": 1, "row": 2, "column": 4, "step": 4, "mma": 0, "stages": 2, "outer_n": 2}
+    assert space.invalid(point) is None
+    setting = space.setting(point)
+    assert setting.lowering_config["workgroup"] == [1, 64, 2, 64, 0] and setting.workgroup_size == (256, 1, 1)
+
+
+PARTS = ("promote_operands = {0}, promotion_types = [{1}], subgroup_basis = [[1, 1, 4, 1, 1, 1], [0, 1, 2, {2}, 5]]}}>}}")
+MMA, DERIVED = "mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>", "#iree_gpu.derived_thread_config"
+ATTENTION_CHOICE = (
+    "#iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<VectorDistribute> workgroup_size = [128, 1, 1] subgroup_size = 32, "
+    '{iree_codegen.denormal_fp_math_f32 = #iree_codegen.denormal_fp_math<"preserve-sign">}> #iree_gpu.lowering_config<{promote_operands = [0, 1, 2], '
+    f"promotion_types = [{DERIVED}, {DERIVED}, {DERIVED}], reduction = [0, 0, 0, 0, 0, 64], workgroup = [1, 1, 64, 32, 0, 0]}}> decomposition {{"
+    f"pv_attrs = {{lowering_config = #iree_gpu.lowering_config<{{{MMA}, " + PARTS.format("[1]", DERIVED, 3) +
+    f", qk_attrs = {{lowering_config = #iree_gpu.lowering_config<{{{MMA}, " + PARTS.format("[0, 1]", f"{DERIVED}, {DERIVED}", 4) + "}")
+ATTENTION = Match(kind="attention", types=("f16", "f16", "f16", "f32", "f32", "f32", "f32"), dims=(2, 20, 1024, 64, 64, 1024), maps=tuple(
+    f"(d0, d1, d2, d3, d4, d5) -> ({part})" for part in ("d0, d1, d2, d4", "d0, d1, d5, d4", "d0, d1, d5, d3", "", "d0, d1, d2, d3", "d0, d1, d2",
+                                                         "d0, d1, d2")))
+
+
+def test_attention_candidates_go_around_the_default():
+    space = tune_space_gpu.space(ATTENTION, ATTENTION_CHOICE, "sm_80")
+    assert not isinstance(space, str), space
+    default = {"rows": 4, "row": 1, "column": 32, "step": 64, "promote": 0}
+    assert space.setting(default) == space.default and space.invalid(default) is None and space.parameters["column"] == (32, 64)
+    other = space.setting(default | {"rows": 8, "row": 2, "column": 64, "promote": 1})
+    assert other.lowering_config["workgroup"] == [1, 1, 256, 64, 0, 0] and other.workgroup_size == (256, 1, 1)
+    assert other.lowering_config["promote_operands"] == [1, 2]
+    product = other.decomposition["qk_attrs"]["lowering_config"]
+    assert product["subgroup_basis"] == [[1, 1, 8, 1, 1, 1], [0, 1, 2, 4, 5]] and product["promote_operands"] == [1]
+    assert "divide" in tune_space_gpu.space(replace(ATTENTION, dims=(2, 20, 1000, 64, 64, 1024)), ATTENTION_CHOICE, "sm_80").invalid(default)
+    assert "matrix instruction" in tune_space_gpu.space(ATTENTION, ATTENTION_CHOICE.replace("mma_layout", "layout"), "sm_80")
+    assert "shared memory" in tune_space_gpu.space(replace(ATTENTION, dims=(2, 20, 4096, 512, 512, 4096)), ATTENTION_CHOICE, "sm_80").invalid(
+        default | {"column": 512, "step": 128})
 
 
 def test_gpu_candidates_are_pruned_by_their_assembly(tmp_path):
