@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from compile import default_twin, kernel_figures, match_report, record_check, target
+from compile import cuda_layout, default_twin, kernel_figures, match_report, record_check, target
 from compile.dispatch_ir import Dispatch, dispatches
 from compile.kernel_figures import Kernel
 from compile.manifest import Executable, Manifest
@@ -22,9 +22,10 @@ def write_report(folder: Path, manifest: Manifest, records: Sequence[TuningRecor
     """Write match_report.json into the build `folder`; `records` are those that its spec was rendered from.
 
     Dispatches that a static record tuned are compiled once more without it. CompileError when a record tuned no dispatch of any
-    executable: it names the nearest dispatch and the field that differs.
+    executable: it names the nearest dispatch and the field that differs. CompileError too when IREE computes a dispatch wrongly.
     """
     report, found = build_report(folder, manifest, records)
+    cuda_layout.refuse(found)
     if wrong := record_check.unmatched(records, found):
         raise CompileError(f"{len(wrong)} of {len(records)} tuning records were not applied:\n  " + "\n  ".join(wrong))
     zips = {one.path: folder / one.dispatches for one in manifest.executables if one.dispatches is not None}

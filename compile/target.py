@@ -74,11 +74,9 @@ def set_chip(text: str, chip: Chip) -> str:
     return changed
 
 
-# IREE 3.13 has no CUDA target of sm_90 and later ("missing GPU target"). The flags of compile/flags.py keep SDXL's UNet right in
-# float16 (1.8e-3 on an H100, torch itself 1.9e-3), not every graph: a 1x1 convolution that reads a concatenation of arguments
-# is still wrong (relative error 1.0). float32 is right to 1.8e-6
-_CUDA_CAVEAT = ("IREE 3.13 computes float16 contractions with a transposed result wrongly on CUDA; SDXL's UNet is compiled around "
-                "that (docs/CUDA.md), other float16 graphs need a check against float32")
+# IREE 3.13 has no CUDA target of sm_90 and later ("missing GPU target"). float32 is right to 1.8e-6
+_CUDA_CAVEAT = ("IREE 3.13 computes some float16 dispatches wrongly on CUDA: a build with a contraction whose accumulator lies transposed is "
+                "refused; tiles of a spec can be wrong too, and need a check of their numbers (docs/CUDA.md)")
 TARGETS = {
     t.name: t for t in (
         Target(name="cpu", backend="cpu", architecture="host", driver="local-task"),
