@@ -15,6 +15,7 @@ from ireeperf.errors import CompileError
 _THREADS = re.compile(r"workgroup_size = \[(\d+)(?:, (\d+))?(?:, (\d+))?\]")
 _GRID = re.compile(r"hal\.executable\.export public @(?:\"[^\"]+\"|[\w$.]+).*?hal\.return ([^:\n]+) :", re.DOTALL)
 _NUMBER = re.compile(r"%(\S+) = arith\.constant (\d+) : index")
+_SCALAR = 0x3E800000  # 0.25 as f32, for a push constant that is a float: the scale of attention, which the host computes of parameters
 _FIXED = re.compile(r"umin = (\d+), umax = (\d+)")
 
 
@@ -84,6 +85,8 @@ def read(function: Any, threads: tuple[int, int, int] | None = None, given: dict
             for operand, rows in zip(operation.operands, operation.attributes["assumptions"], strict=True):
                 if (fixed := _FIXED.search(str(rows))) is not None:
                     _assign(launch, operand, int(fixed[1]))
+        elif given is None and operation.name == "arith.bitcast" and str(operation.results[0].type) == "f32":
+            _assign(launch, operation.operands[0], _SCALAR)
     for operation in operations:
         if operation.name in ("iree_codegen.load_from_buffer", "iree_tensor_ext.dispatch.tensor.load"):
             launch.loads[operation] = _tensor(launch, operation.operands[0], operation)

@@ -7,7 +7,7 @@ Arithmetic is float64, rounded where the IR says f16, bf16 or an 8-bit float; f3
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,15 @@ DYNAMIC = -(1 << 63)
 
 
 class Reference:
-    """Values of one function. `read(operation)` gives the tensor [shape] of a load from a binding, as stored."""
+    """Values of one function. `read(operation)` gives the tensor [shape] of a load from a binding, as stored; `constants`: push constants."""
 
-    def __init__(self, read: Callable[[Any], np.ndarray]) -> None:
+    def __init__(self, read: Callable[[Any], np.ndarray], constants: Mapping[int, int] | None = None) -> None:
         self._read = read
+        self._constants = constants or {}
         self._scalars: dict[Any, np.ndarray] = {}
         self.roundings: list[float] = []  # one per operation on the way that rounds to a narrow float: its roundoff
         self.sums: list[tuple[int, float]] = []  # reduction length and roundoff of the accumulator
+        self.averaged: list[float] = []  # roundoff of the weights of an average, each rounded by itself
         self.quantizes = False  # a float becomes an integer on the way: a borderline value may fall on either side
 
     def values(self, value: Any, indices: Indices) -> np.ndarray:
@@ -44,6 +46,8 @@ class Reference:
             operation = reference_scalar.producer(value)
             if operation.name == "arith.constant":
                 self._scalars[value] = reference_scalar.constant(operation)
+            elif operation.name == "hal.interface.constant.load":
+                self._scalars[value] = np.asarray(self._constants.get(int(operation.attributes["ordinal"]), 0), np.uint32).astype(np.int32).astype(np.int64)
             else:
                 self._scalars[value] = reference_scalar.apply(operation, [self.scalar(operand) for operand in operation.operands])
         return self._scalars[value]

@@ -224,8 +224,10 @@ def attention(reference: Any, operation: Any, value: Any, indices: tuple[np.ndar
     weights = np.exp(scores - scores.max(axis=axes, keepdims=True))
     kinds = [reference_scalar.element(str(operand.type)) for operand in loops.inputs[:3]]
     reference.sums.append((math.prod(loops.extent(summed)), reference_types.ROUNDOFF["f32"]))
-    # the weights become the type of the value, the scaled query that of the query
-    reference.roundings += [reference_types.ROUNDOFF[kinds[2]], reference_types.ROUNDOFF[kinds[0]]]
+    if kinds[2].startswith("f8"):  # the weights become 8-bit floats; the scale goes onto the scores, not onto the query
+        reference.averaged.append(reference_types.ROUNDOFF[kinds[2]])
+    else:  # the weights become the type of the value, the scaled query that of the query
+        reference.roundings += [reference_types.ROUNDOFF[kinds[2]], reference_types.ROUNDOFF[kinds[0]]]
     if loops.result == 2:
         return np.einsum(weights, score_dims, loops.parallel)
     if not operation.name.endswith("online_attention"):

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from compile import emulator_launch, reference_types, verify_dispatch
+from compile import emulator_launch, reference_types, verify_dispatch, verify_inputs
 from compile.reference import Reference
 from ireeperf.errors import CompileError
 
@@ -25,7 +25,6 @@ _DISPATCH = re.compile(r"hal\.command_buffer\.dispatch<(.*?)\]\) flags", re.DOTA
 _CONSTANTS = re.compile(r"constants\(\[([^\]]*)\]\)")
 _BINDING = re.compile(r": !hal\.buffer\)\[%(\w+), %(\w+)\]")
 _VALUE = re.compile(r"%(\w+) = arith\.constant (-?\d+) : (?:index|i32)")
-_SEED = 2026
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +64,7 @@ def samples(configured_text: str, name: str, benchmark: str, data: np.ndarray, p
         def read(operation: Any) -> np.ndarray:
             tensor = launch.loads[operation]
             return tensor.array(memory[starts[tensor.binding] + tensor.offset:][:tensor.bytes])
-        return tuple(_sample(Reference(read), value, tensor, starts[tensor.binding], per_result) for value, tensor in launch.stores)
+        return tuple(_sample(Reference(read, launch.constants), value, tensor, starts[tensor.binding], per_result) for value, tensor in launch.stores)
 
 
 def layout(benchmark: str) -> tuple[dict[int, int], list[int]]:
@@ -83,7 +82,7 @@ def layout(benchmark: str) -> tuple[dict[int, int], list[int]]:
 
 
 def _sample(reference: Reference, value: Any, tensor: emulator_launch.Tensor, start: int, count: int) -> Sample:
-    indices = _spread(tensor.shape, count)
+    indices = verify_inputs.spread(tensor.shape, count)
     try:
         expected = reference.values(value, indices)
     except IndexError as error:
@@ -94,19 +93,8 @@ def _sample(reference: Reference, value: Any, tensor: emulator_launch.Tensor, st
     for dim, (part, stride) in enumerate(zip(indices, tensor.strides, strict=True)):
         elements = elements + (part * stride).reshape([-1 if at == dim else 1 for at in range(len(indices))])
     positions = start + tensor.offset + reference_types.storage(tensor.kind).itemsize * elements.ravel()
-    tolerance = verify_dispatch.tolerance_of(reference, tensor.kind, float(np.abs(expected).max()) or 1.0)
+    tolerance = verify_dispatch.tolerance_of(reference, tensor.kind, expected)
     return Sample(positions=positions, expected=expected.ravel(), kind=tensor.kind, tolerance=tolerance)
-
-
-def _spread(shape: tuple[int, ...], count: int) -> tuple[np.ndarray, ...]:
-    """Indices of each dimension whose product has about `count` elements: both ends and random ones between."""
-    random, left, found = np.random.default_rng(_SEED), count, {}
-    for done, dim in enumerate(sorted(range(len(shape)), key=lambda dim: shape[dim])):
-        share = max(2, int(left ** (1 / (len(shape) - done)))) if left > 1 else 1
-        inner = random.permutation(np.arange(1, max(1, shape[dim] - 1)))[:max(0, share - 2)]
-        found[dim] = np.unique(np.concatenate([np.array([0, shape[dim] - 1][:share]), inner]).astype(np.int64))
-        left = max(1, left // len(found[dim]))
-    return tuple(found[dim] for dim in range(len(shape)))
 
 
 def _functions(operation: Any) -> Iterator[Any]:

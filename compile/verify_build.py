@@ -170,9 +170,9 @@ def line(name: str, verdict: Verdict) -> str:
 
 
 def _compiled(item: Item, folder: Path) -> str:
-    """The dispatch's stand-alone program after code generation, which states its workgroup counts."""
+    """The dispatch's executable after code generation, which states its workgroup counts."""
     source, output = folder / "dispatch.mlir", folder / "compiled.mlir"
-    source.write_bytes(dumps.read(item.dumps, f"benchmark/{item.dispatch.name}.mlir"))
+    source.write_text(item.dispatch.configured_text)
     command = [str(compiler.compiler_path()), str(source), *_FROM_CONFIGURED, "-o", str(output)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_S, check=False)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
 from ireeperf import document
-from specs.record import TuningRecord
+from ireeperf.errors import ConfigError
+from specs.record import TuningRecord, read
 
 
 def toml(one: Any) -> str:
@@ -17,8 +20,12 @@ def toml(one: Any) -> str:
 
 
 def save(record: TuningRecord, folder: Path) -> Path:
-    """Write `record` as <name>.toml into `folder`, instead of one of that name; its path."""
+    """Write `record` as <name>.toml into `folder`, instead of one of that name; its path. What was verified of the same content stays."""
     path = folder / f"{record.name}.toml"
+    if record.verified is None and path.is_file():
+        with contextlib.suppress(ConfigError):  # an unreadable record is replaced
+            before = read(path)
+            record = replace(record, verified=before.verified if before.content_sha256 == record.content_sha256 else None)
     document.write_text(path, toml(record))
     return path
 

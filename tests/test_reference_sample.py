@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compile import compiler, dispatch_ir, dumps, reference_sample, target, tune_program
+from compile import compiler, dispatch_ir, dumps, reference_sample, target, tune_program, verify_inputs
 from compile.compiler import Task
 from compile.flags import flags
 from ireeperf.errors import CompileError
@@ -100,6 +100,6 @@ def test_a_benchmark_of_another_form_is_refused(ran):
 
 @pytest.mark.parametrize(("shape", "count"), [((), 16), ((1, 7), 16), ((2, 3, 5, 1000), 256), ((100000,), 64)])
 def test_spread(shape, count):
-    found = reference_sample._spread(shape, count)
+    found = verify_inputs.spread(shape, count)
     assert [(part[0], part[-1]) for part in found] == [(0, size - 1) for size in shape]
     assert np.prod([len(part) for part in found]) <= 2 * count

@@ -86,6 +86,15 @@ def test_an_edit_voids_the_verdict_and_evidence_does_not(change):
     assert replace(held, **change).verdict is None and PORTED.verdict is None
 
 
+def test_a_record_written_again_keeps_what_was_verified_of_it(tmp_path):
+    held = replace(PORTED, verified=verdict_of(PORTED))
+    toml_text.save(held, tmp_path)
+    path = toml_text.save(replace(PORTED, source="elsewhere"), tmp_path)
+    assert records.read(path).verdict == "right" and records.read(path).source == "elsewhere"
+    toml_text.save(replace(PORTED, set=replace(PORTED.set, workgroup_size=(128, 1, 1))), tmp_path)
+    assert records.read(path).verified is None
+
+
 def test_a_wrong_record_is_rendered_no_more(tmp_path):
     folder = tmp_path / "mi325x-cpx" / "model"
     toml_text.save(PORTED, folder)
