@@ -25,6 +25,7 @@ from compile import (
     dumps,
     manifest,
     target,
+    tune_confirm,
     tune_module,
     tune_pack,
     tune_plot,
@@ -46,7 +47,7 @@ from ireeperf import document
 from ireeperf.errors import CompileError, ConfigError, MissingFileError, exit_code
 
 AGAIN, FINAL_ROUNDS = 3, 31
-MEASURES = {"local": 0, "pack": 1, "ingest": 1}  # and how many files each takes
+MEASURES = {"local": 0, "pack": 1, "modules": 1, "ingest": 1}  # and how many files each takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +76,14 @@ def parse(argv: Sequence[str] | None = None) -> TuneSettings:
     parser.add_argument("--jobs", type=int, default=1, help="compiles beside the measurement (default %(default)s)")
     parser.add_argument("--database", type=Path, help="all results (default tuning.sqlite in IREE_BUILD_DIR)")
     parser.add_argument("--records", type=Path, help="folder that winners are kept in (default specs/<target>/<model JSON>)")
-    parser.add_argument("--measure", nargs="+", default=["local"], metavar="local|pack FILE.zip|ingest FILE.json",
-                        help="here (default), on a machine without the compiler, or what it brings back")
+    parser.add_argument("--measure", nargs="+", default=["local"], metavar="local|pack FILE.zip|modules FILE.zip|ingest FILE.json",
+                        help="here (default); on a machine without the compiler, then whole modules with the winners; what either brings back")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw what the database has of these dispatches")
     given = vars(parser.parse_args(argv))
     settings = TuneSettings(**given | {"measure": tuple(given["measure"])})
     if MEASURES.get(settings.measure[0]) != len(settings.measure) - 1:
-        raise ConfigError(f"--measure {' '.join(settings.measure)}: give local, pack FILE.zip or ingest FILE.json, and the manifest before it")
+        raise ConfigError(f"--measure {' '.join(settings.measure)}: give local, pack FILE.zip, modules FILE.zip or ingest FILE.json, and the "
+                          "manifest before it")
     for name in ("candidates", "rounds", "jobs"):
         if getattr(settings, name) < 1:
             raise ConfigError(f"--{name} is {getattr(settings, name)}; at least 1")
@@ -167,7 +169,7 @@ def prepare_all(wanted: Sequence[tuple[Dispatch, Path]], on: Target, settings: T
             yield one, sweep, Path(scratch)
 
 
-def local(zips: Sequence[Path], found: Manifest, build: Path, on: Target, store: Store, settings: TuneSettings) -> dict[str, Any]:
+def local(zips: Sequence[Path], found: Manifest, on: Target, store: Store, settings: TuneSettings) -> dict[str, Any]:
     """Search, measure again, check the whole module, on this machine."""
     if on.backend != "cpu":
         raise ConfigError(f"the build is for {on.name}, and this command measures on the CPU only; --measure pack FILE.zip takes candidates to a GPU")
@@ -181,7 +183,7 @@ def local(zips: Sequence[Path], found: Manifest, build: Path, on: Target, store:
         panels[one.name] = sweep.scope
         print(f"{one.name}: {json.dumps(said)}", flush=True)
     plot(panels, store, settings.plot)
-    records = tune_module.keep(winners, found, build, on, store, settings.records)
+    records = tune_module.keep(winners, found, zips[0].parent, on, store, settings.records)
     return {"tuned": len(panels), "faster_alone": len(winners), "records": [one.name for one in records], "candidate_only": len(winners) - len(records)}
 
 
@@ -206,8 +208,8 @@ def pack(zips: Sequence[Path], on: Target, settings: TuneSettings) -> dict[str, 
     return {"archive": str(output), "packed": len(entries), "candidates": sum(len(entry["candidates"]) for entry in entries)}
 
 
-def ingest(zips: Sequence[Path], store: Store, settings: TuneSettings) -> dict[str, Any]:
-    """Keep what another machine measured, and say which candidates were faster there."""
+def ingest(zips: Sequence[Path], found: Manifest, on: Target, store: Store, settings: TuneSettings) -> dict[str, Any]:
+    """Keep what another machine measured, and say which candidates were faster there; of whole modules, write records."""
     names = {one.source_sha256: one.name for path in zips for one in dispatch_ir.dispatches(path)}
     added = tune_pack.ingest(Path(settings.measure[1]), store, names)
     faster = 0
@@ -217,8 +219,9 @@ def ingest(zips: Sequence[Path], store: Store, settings: TuneSettings) -> dict[s
         faster += best is not None and (best.ratio_low or 0) > 1
         print(f"{names[scope.source_sha256]}: {count} new, best {json.dumps(point)} {json.dumps(document.to_dict(best)) if best else 'none'}", flush=True)
     plot({names[scope.source_sha256]: scope for scope, _ in added}, store, settings.plot)
-    print("candidate_only: records need the whole module measured too, and an archive holds single dispatches", flush=True)
-    return {"machine": added[0][0].machine if added else None, "ingested": sum(count for _, count in added), "faster_alone": faster}
+    records = tune_confirm.ingest(Path(settings.measure[1]), found, on, store, settings.records)
+    return {"machine": added[0][0].machine if added else None, "ingested": sum(count for _, count in added), "faster_alone": faster,
+            "records": [one.name for one in records]}
 
 
 def plot(panels: Mapping[str, Scope], store: Store, output: Path | None) -> None:
@@ -245,7 +248,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         done = pack(zips, on, settings)
     else:
         store = Store(database)
-        done = ingest(zips, store, settings) if settings.measure[0] == "ingest" else local(zips, found, folder, on, store, settings)
+        if settings.measure[0] == "modules":
+            done = tune_confirm.pack(zips, found, folder, on, store, settings.records, Path(settings.measure[1]))
+        else:
+            done = (ingest if settings.measure[0] == "ingest" else local)(zips, found, on, store, settings)
         store.close()
         done |= {"database": str(database)}
     print(json.dumps({"target": on.name, **done}))

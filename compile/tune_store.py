@@ -103,6 +103,14 @@ class Store:
         names = ("outcome", "detail", "ratio", "ratio_low", "ratio_high", "baseline_us", "tuned_us", "runs")
         return [(json.loads(row[0]), Result(**dict(zip(names, row[1:], strict=True)))) for row in rows]
 
+    def machines(self, target: str, compiler: str) -> list[str]:
+        """Names of those that measured anything for `target`."""
+        try:
+            return [name for name, in self._connection.execute("SELECT DISTINCT machine FROM result WHERE target = ? AND compiler = ? ORDER BY machine",
+                                                               (target, compiler))]
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
     def close(self) -> None:
         self._connection.close()
 

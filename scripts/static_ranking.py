@@ -20,7 +20,7 @@ from pathlib import Path
 
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-from compile import dispatch_ir, dumps, manifest, static_rank, tune_program, tune_space, tune_space_gpu
+from compile import dispatch_ir, dumps, manifest, static_rank, tune_confirm
 from compile.dispatch_ir import Dispatch
 from ireeperf import document
 from ireeperf.errors import ConfigError, MissingFileError, exit_code
@@ -92,9 +92,7 @@ def rank(dispatches: Iterable[Dispatch], rows: Iterable[tuple[str, str, str, dic
 
 
 def _scores(one: Dispatch, points: Iterable[str], target: str, machine: str) -> list[float] | None:
-    pipeline = tune_program.PIPELINE.search(one.configuration)
-    space = (tune_space.space(one.match, pipeline[1] if pipeline else "") if target.startswith("cpu") else
-             tune_space_gpu.space(one.match, one.configuration, target))
+    space = tune_confirm.space_of(one, target)
     if isinstance(space, str):
         return None
     scores = [static_rank.estimate(space.match, space.setting(json.loads(point)), target, wide="avx512f" in machine) for point in points]

@@ -11,9 +11,22 @@ from dataclasses import replace
 
 import pytest
 
-from compile import dispatch_ir, dumps, tune, tune_archive, tune_pack, tune_plot, tune_runner, tune_search, tune_space_gpu
+from compile import (
+    dispatch_ir,
+    dumps,
+    tune,
+    tune_archive,
+    tune_confirm,
+    tune_module,
+    tune_pack,
+    tune_plot,
+    tune_runner,
+    tune_search,
+    tune_space_gpu,
+)
 from compile.tune_store import Scope, Store
-from ireeperf.errors import ConfigError
+from ireeperf.errors import CompileError, ConfigError
+from specs import record
 from specs.match import Match
 from tests.test_tune_module import build, small_flags  # noqa: F401 - fixtures
 
@@ -53,6 +66,46 @@ def test_round_trip(build, tmp_path):  # noqa: F811
     with pytest.raises(ConfigError, match="not the runner's"):
         tune_pack.ingest(path, store, [one.source_sha256])
     assert not store.results(replace(scope, machine="third"))  # whole or not at all
+
+
+def test_winners_become_records_by_the_whole_module(build, small_flags, monkeypatch, tmp_path):  # noqa: F811
+    """A sweep's results, made faster by hand, then the whole module there and back: records come only of a module that is faster."""
+    monkeypatch.setattr(tune_confirm, "flags", tune_module.flags)
+    given = [str(build), "--candidates", "2", "--rounds", "3", "--database", str(tmp_path / "db"), "--records", str(tmp_path / "records")]
+
+    def there(archive, factor):
+        folder = tmp_path / archive
+        with zipfile.ZipFile(tmp_path / f"{archive}.zip") as packed:
+            packed.extractall(folder)
+        tune_archive.every(folder / "pack.json", folder / "results.json")
+        told = json.loads((folder / "results.json").read_text())
+        for one in [*told["results"], *told["modules"]]:
+            for pair in one["answer"]["rounds"]:
+                pair |= {"baseline_cpu": factor * pair["cpu"]}
+        (folder / "results.json").write_text(json.dumps(told))
+        return tune.main([*given, "--measure", "ingest", str(folder / "results.json")])
+
+    with pytest.raises(ConfigError, match="0 machines"):
+        tune.main([*given, "--measure", "modules", str(tmp_path / "none.zip")])
+    assert tune.main([*given, "--measure", "pack", str(tmp_path / "sweep.zip")]) == 0 and there("sweep", 2.0) == 0
+    assert tune.main([*given, "--measure", "modules", str(tmp_path / "whole.zip")]) == 0 and not (tmp_path / "records").exists()
+    assert there("whole", 0.9) == 0 and not (tmp_path / "records").exists()  # slower as a whole: candidates they stay
+    assert there("whole", 1.5) == 0
+    kept, = (record.read(path) for path in (tmp_path / "records").glob("*.toml"))
+    assert kept.evidence == "measured" and kept.machine == tune_runner.machine("local-sync") and kept.runs == 31
+    assert "whole module small.vmfb" in kept.source and "1.500" in kept.source and kept.baseline_us == pytest.approx(2 * kept.tuned_us)
+
+
+def test_parameters_are_made_for_a_module(tmp_path):
+    (tmp_path / "m.mlir").write_text('util.global @a = #flow.parameter.named<"model"::"unet.conv.weight"> : tensor<4x3x1x1xf16>\n'
+                                     'util.global @b = #flow.parameter.named<"model"::"unet.norm.weight"> : tensor<8xf32>\n')
+    found = tune_confirm.parameters(tmp_path / "m.mlir")
+    assert found == [("unet.conv.weight", [4, 3, 1, 1], "float16"), ("unet.norm.weight", [8], "float32")]
+    index = tune_runner.parameters({"parameters": found})
+    assert dict(index.items()).keys() == {name for name, _, _ in found} and tune_runner.parameters({"archive": None}) is None
+    (tmp_path / "m.mlir").write_text('#flow.parameter.named<"model"::"x"> : tensor<4xf8E4M3FNUZ>')
+    with pytest.raises(CompileError, match="f8E4M3FNUZ"):
+        tune_confirm.parameters(tmp_path / "m.mlir")
 
 
 def test_a_candidate_that_crashes_there_is_a_result(tmp_path):
