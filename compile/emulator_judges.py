@@ -86,8 +86,8 @@ class Judges:
         wave = self._waves.get(pointers[0])
         if wave is None:
             wave = self._waves[pointers[0]] = Wave(len(self._waves))
-        if wave.pending and (early := access.touched & wave.pending):
-            self._check_pending(access, wave, early)
+        if not wave.pending.isdisjoint(access.touched):
+            self._check_pending(access, wave, access.touched & wave.pending)
         if access.name == "S_WAITCNT":
             wave.retire(int(access.instruction.simm16))
         elif access.name == "S_BARRIER":
@@ -96,6 +96,12 @@ class Judges:
             wave.barriers += 1
         elif access.queue:
             self._start(access, wave, pointers)
+
+    def watch_plain(self, access: Access, pointers: tuple[int, int, int]) -> None:
+        """The same for an instruction that neither starts a memory access nor waits: most of them."""
+        wave = self._waves.get(pointers[0])
+        if wave is not None and not wave.pending.isdisjoint(access.touched):
+            self._check_pending(access, wave, access.touched & wave.pending)
 
     def _check_pending(self, access: Access, wave: Wave, early: frozenset[int]) -> None:
         if access.queue == "vm" and not access.is_store and early <= access.loaded and not any(r & early for _, r, _ in wave.lgkm):

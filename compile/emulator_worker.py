@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from compile import emulator_judges, emulator_lds, emulator_memory, emulator_object
+from compile import emulator_judges, emulator_lds, emulator_memory, emulator_native, emulator_object
 
 _USER_REGISTER_COUNT = 0x1F << 1  # rsrc2 bits 5:1
 _LDS_BLOCKS = 0x1FF << 15
@@ -41,6 +41,7 @@ class Emulator:
         import emufix  # type: ignore[import-not-found]
         import test.mockgpu.amd.emu as emu  # type: ignore[import-not-found]
         emufix.install()
+        self._native = emulator_native.library(Path(sys.prefix))
         self.emu, self._state = emu, emufix
         self._decode = emu._decode_at
         self._decoded: dict[int, Any] = {}
@@ -53,8 +54,9 @@ class Emulator:
         if address not in self._decoded:
             (program, runtime), instruction = self._decode(address, architecture)
             access = emulator_judges.read_access(self.emu._op_name(instruction), address - self._entry, instruction)
-            own = self._byte_exact(access) if access.lds_address >= 0 and emulator_lds.is_plain(access.name) else None
-            self._decoded[address] = (_watched(self._judges.watch, access, runtime.fxn, program.arg.globals, own), instruction)
+            own = (self._byte_exact(access) if access.lds_address >= 0 and emulator_lds.is_plain(access.name) else
+                   emulator_native.instruction(self._native, access.name, instruction))
+            self._decoded[address] = (_watched(self._judges, access, runtime.fxn, program.arg.globals, own), instruction)
         return self._decoded[address]
 
     def _byte_exact(self, access: emulator_judges.Access) -> Any:
@@ -62,8 +64,8 @@ class Emulator:
         length, size = access.instruction.size(), self._lds_bytes
         low, high = self.emu.PC_LO_IDX, self.emu.PC_HI_IDX
 
-        def move(buffers: Any) -> bool:
-            registers = self._registers(buffers[0].value, buffers[1].value, buffers[5].value)
+        def move(pointers: tuple[int, int, int], buffers: Any) -> bool:
+            registers = self._registers(*pointers)
             scalars = registers[0]
             if not emulator_lds.is_misaligned(access, scalars, registers[1]):
                 return False
@@ -117,12 +119,15 @@ class Emulator:
         return (array(scalars, self.emu.SGPR_COUNT), array(vectors, 256 * 64).reshape(256, 64), array(accumulators, 256 * 64).reshape(256, 64))
 
 
-def _watched(watch: Any, access: Any, function: Any, arguments: list[int], own: Any = None) -> Any:
+def _watched(judges: emulator_judges.Judges, access: emulator_judges.Access, function: Any, arguments: list[int], own: Any = None) -> Any:
     """What the emulator's loop expects of a compiled instruction: (program with its argument numbers, runtime with its function). `own`
     does the instruction in the emulator's place and gives whether it did."""
+    watch = judges.watch if access.queue or access.name in ("S_WAITCNT", "S_BARRIER") else judges.watch_plain
+
     def run(*buffers: Any) -> None:
-        watch(access, (buffers[0].value, buffers[1].value, buffers[5].value))
-        if own is None or not own(buffers):
+        pointers = buffers[0].value, buffers[1].value, buffers[5].value
+        watch(access, pointers)
+        if own is None or not own(pointers, buffers):
             function(*[buffers[index] for index in arguments])
 
     return SimpleNamespace(arg=SimpleNamespace(globals=[0, 1, 2, 3, 4, 5])), SimpleNamespace(fxn=run)
