@@ -33,7 +33,7 @@ if not __package__:  # started as a file: compile/ must not shadow the standard 
     if sys.prefix == sys.base_prefix and (_ENVIRONMENT / "bin/python").exists():  # typed as ./compile/precompile.py
         os.execv(_ENVIRONMENT / "bin/python", [str(_ENVIRONMENT / "bin/python"), *sys.argv])
 
-from compile import compiler, dumps, exporting, manifest, memory_plan, target, tuning_spec
+from compile import compiler, dumps, exporting, manifest, memory_plan, target, tuning_spec, winograd
 from compile.build_folder import Unit, assemble, unchanged
 from compile.cache import ROOT, Cache, build_root, key_of
 from compile.exporting import Exported
@@ -90,9 +90,14 @@ def units_of(config: ModelConfig, exported: Sequence[Exported], chosen: Target, 
     stated = [flag for flag in chosen_flags if spec is None or str(spec) not in flag]
     settings = {"flags": stated, "spec": cache.digest(spec) if spec else None, "compiler": compiler.compiler_version(),
                 "chip": chosen.chip.attribute if chosen.chip else None, "host": host_cpu() if chosen.architecture == "host" else None}
-    return [Unit(exported=one, batch_size=size, flags=chosen_flags, chip=chosen.chip,
-                 key=key_of(settings | {"mlir": cache.digest(mlir), "name": config.module_names[one.module]}))
-            for one in exported for size, mlir in one.mlir.items()]
+    units = []
+    for one in exported:
+        for size, mlir in one.mlir.items():
+            rewrites = winograd.flags(chosen, mlir, cache)
+            named = {"rewrites": [Path(flag).name for flag in rewrites]} if rewrites else {}  # of the spec its name, which its text decides
+            key = key_of(settings | named | {"mlir": cache.digest(mlir), "name": config.module_names[one.module]})
+            units.append(Unit(exported=one, batch_size=size, flags=(*chosen_flags, *rewrites), chip=chosen.chip, key=key))
+    return units
 
 
 def host_cpu() -> str:

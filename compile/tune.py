@@ -115,7 +115,7 @@ def prepared(one: Dispatch, zip_path: Path, on: Target, folder: Path, rounds: in
     """The sweep of one dispatch, its default compiled; or why it cannot be tuned."""
     text = dumps.read(zip_path, f"benchmark/{one.name}.mlir").decode()
     pipeline = tune_program.PIPELINE.search(one.configuration)
-    space = (tune_space.space(one.match, pipeline[1] if pipeline else "") if on.backend == "cpu" else
+    space = (tune_space.space(one.match, pipeline[1] if pipeline else "", tune_space.registers(on.name, machine)) if on.backend == "cpu" else
              tune_space_gpu.space(one.match, one.configuration, on.name))
     if isinstance(space, str):
         return space

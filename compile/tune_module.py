@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from compile import dispatch_ir, dumps, manifest, tune_runner, tune_search, tuning_spec
+from compile import dispatch_ir, dumps, manifest, tune_runner, tune_search, tuning_spec, winograd
+from compile.cache import Cache
 from compile.compiler import Task, compile_all
 from compile.dispatch_ir import Dispatch
 from compile.flags import flags
@@ -123,8 +124,9 @@ def signature(mlir: Path, entry: str) -> list[tuple[list[int], str]]:
 def _measure(executable: Executable, found: Manifest, build: Path, on: Target, specs: dict[str, Path | None], folder: Path) -> Result:
     folder.mkdir(parents=True)
     mlir = source(executable, build)
-    tasks = [Task(label=f"{executable.module} {name} tuning", mlir=mlir, flags=tuple(flags(on, path)), folder=folder / name, name=executable.module,
-                  log=folder / f"{name}.log") for name, path in specs.items()]
+    rewrites = winograd.flags(on, mlir, Cache())
+    tasks = [Task(label=f"{executable.module} {name} tuning", mlir=mlir, flags=(*flags(on, path), *rewrites), folder=folder / name,
+                  name=executable.module, log=folder / f"{name}.log") for name, path in specs.items()]
     try:
         done = {task.folder.name: task.vmfb for task, _ in compile_all(tasks, 1)}
     except CompileError as error:

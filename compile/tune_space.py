@@ -11,9 +11,28 @@ from specs.record import Setting
 PIPELINES = ("DoubleTilingExpert", "ConvTileAndDecomposeExpert")
 ROWS, COLUMNS, STEPS = (1, 2, 4, 6, 8, 12, 16), (8, 16, 32, 48, 64), (1, 2, 4, 8, 16)
 DISTRIBUTED = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 512)
-# vector registers of AVX-512 are 32; a tile of accumulators that leaves none for operands spills
-ACCUMULATORS, LANES = 30, 16
 Point = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registers:
+    """Vector registers of a CPU: how many, and how many float32 each holds."""
+
+    count: int
+    lanes: int
+
+    @property
+    def accumulators(self) -> int:
+        """The most that a tile may take: one that leaves none for operands spills."""
+        return self.count - 2
+
+
+AVX512, AVX2 = Registers(count=32, lanes=16), Registers(count=16, lanes=8)
+
+
+def registers(target: str, machine: str) -> Registers:
+    """Of a target; of the target `cpu` by the instruction sets that `machine` names (compile.tune_runner.machine)."""
+    return AVX2 if target == "cpu-avx2" or (target == "cpu" and "avx512f" not in machine.split()) else AVX512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +42,7 @@ class Space:
     match: Match
     pipeline: str
     parameters: dict[str, tuple[int, ...]]
+    registers: Registers = AVX512
 
     def invalid(self, point: Point) -> str | None:
         """Why `point` cannot be a configuration, or None."""
@@ -30,8 +50,8 @@ class Space:
         for name, loop in (("row", row), ("column", column)):
             if loop is not None and point[f"distribution_{loop}"] % point[name]:
                 return f"distribution {point[f'distribution_{loop}']} of loop {loop} is no multiple of its vector tile {point[name]}"
-        if (used := point["row"] * -(-point["column"] // LANES)) > ACCUMULATORS:
-            return f"{used} accumulators, at most {ACCUMULATORS} of the 32 vector registers"
+        if (used := point["row"] * -(-point["column"] // self.registers.lanes)) > self.registers.accumulators:
+            return f"{used} accumulators, at most {self.registers.accumulators} of the {self.registers.count} vector registers"
         return None
 
     def setting(self, point: Point) -> Setting:
@@ -53,7 +73,7 @@ class Space:
         return _vectorized(self.match)
 
 
-def space(match: Match | None, pipeline: str) -> Space | str:
+def space(match: Match | None, pipeline: str, vectors: Registers = AVX512) -> Space | str:
     """The space of a dispatch whose root is `match`, or why there is none."""
     if match is None or match.kind not in ("contraction", "convolution"):
         return f"its root is {match.kind if match else 'no operation that records match'}; contractions and convolutions are generated for"
@@ -66,7 +86,7 @@ def space(match: Match | None, pipeline: str) -> Space | str:
                   if loop not in _reduced(match)}
     for name, values, loop in (("row", ROWS, row), ("column", COLUMNS, column), ("step", STEPS, step)):
         parameters[name] = (1,) if loop is None else _dividing(values, match.dims[loop])
-    return Space(match=match, pipeline=pipeline, parameters=parameters)
+    return Space(match=match, pipeline=pipeline, parameters=parameters, registers=vectors)
 
 
 def _vectorized(match: Match) -> tuple[int | None, int | None, int | None]:

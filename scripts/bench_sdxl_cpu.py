@@ -2,7 +2,8 @@
 
 A step is what the pipeline does between two latents: scale, UNet on negative and positive rows, guidance, Euler. The
 contestants get equal threads, equal weights and inputs, and take turns within every pair; figures are medians. IREE stands
-there up to three times: o3 (no flag but the optimization level), iree (the flags of compile/flags.py), spec (with records too).
+there up to three times: o3 (no flag but the optimization level), iree (the flags of compile/flags.py), spec (what compile.winograd makes of
+the module's convolutions too, and records where there are any). Beside latents: relative error to torch's.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compile import compiler, tuning_spec
+from compile import compiler, tuning_spec, winograd
 from compile.cache import ROOT, Cache
 from compile.flags import flags
 from compile.tune_search import interval
@@ -125,14 +126,15 @@ def torch_step(unet: Callable[..., Any], arrays: Sequence[np.ndarray], steps: in
     return step
 
 
-def variants(settings: BenchSettings) -> dict[str, tuple[str, ...]]:
-    """Compiler flags of IREE's contestants."""
+def variants(settings: BenchSettings, mlir: Path) -> dict[str, tuple[str, ...]]:
+    """Compiler flags of IREE's contestants for the step `mlir`."""
     stem = f"sdxl_nano{'' if settings.dtype == 'float16' else '_fp32'}_bs{settings.batch_size}"
     on, spec = tuning_spec.choose(settings.td_spec, "cpu", None, stem, Cache())
     shipped = flags(on, None)
     plain = [flag for flag in shipped if not flag.startswith(("--iree-global-opt-data-tiling", "--iree-preprocessing-pass-pipeline"))]
-    found = {"o3": plain, "iree": shipped} | ({"spec": flags(on, spec.path)} if spec else {})
-    return {name: (*given, *settings.flag) for name, given in found.items()}
+    rewrites = winograd.flags(on, mlir, Cache())
+    full = {"spec": [*flags(on, spec.path if spec else None), *rewrites]} if spec or rewrites else {}
+    return {name: (*given, *settings.flag) for name, given in ({"o3": plain, "iree": shipped} | full).items()}
 
 
 def exported(module: ScheduledUnet, config: ModelConfig, batch_size: int, folder: Path) -> Path:
@@ -204,7 +206,7 @@ def bench(name: str, settings: BenchSettings) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         mlir = exported(module.eval().requires_grad_(False), config, settings.batch_size, Path(folder))
         contestants = {name: iree_step(mlir, np.dtype(config.unet_dtype), arrays, name, given, settings.threads)
-                       for name, given in variants(settings).items()}
+                       for name, given in variants(settings, mlir).items()}
         contestants |= {} if settings.without_torch else {"eager": eager}
         if not (settings.without_compile or settings.without_torch):
             started = time.monotonic()

@@ -1,0 +1,195 @@
+"""3x3 convolutions on a CPU as Winograd's F(4x4, 3x3): a preprocessing spec for iree-compile, made for the convolutions of one module.
+
+A 4x4 tile of the result takes 36 multiplications a pair of channels instead of 144 (Lavin and Gray, "Fast algorithms for convolutional
+neural networks", 2015; the matrices below are theirs). The sums around them are matrix products too: with the tiles of a whole side in one
+matrix, U [tiles, 6, side + 2], both directions are contractions that llvm-cpu vectorizes well. Filters are transformed once, when the
+module is loaded. IREE has a pass of its own (iree-linalg-ext-convert-conv2d-to-winograd): right for one convolution alone, and 0.1 x the
+speed and a relative error of 0.15 on the nano UNet (IREE 3.13).
+
+float32 only: in float16 the constants, up to 8, would cost the accuracy. Sides below 8 gain nothing (too few tiles for the larger
+filters), above 32 U is too wide. Measured in docs/TUNING.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from compile.cache import Cache
+from compile.target import Target
+from ireeperf import document
+
+TILE, POINTS = 4, 6  # results of a tile along a side, and the points that they are interpolated from
+_FROM_IMAGE = ((4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0), (0, 4, -4, -1, 1, 0), (0, -2, -1, 2, 1, 0), (0, 2, -1, -2, 1, 0), (0, 4, 0, -5, 0, 1))
+_FROM_FILTER = ((1 / 4, 0, 0), (-1 / 6, -1 / 6, -1 / 6), (-1 / 6, 1 / 6, -1 / 6), (1 / 24, 1 / 12, 1 / 6), (1 / 24, -1 / 12, 1 / 6), (0, 0, 1))
+_TO_RESULT = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))
+SIDES = (8, 32)
+CHANNELS = 16  # at least, of image and result: one vector
+_CONVOLUTION = re.compile(r"torch\.aten\.conv2d .*: !torch\.vtensor<\[(\d+),(\d+),(\d+),(\d+)\],f32>, !torch\.vtensor<\[(\d+),(\d+),3,3\],f32>"
+                          r".*-> !torch\.vtensor<\[\d+,\d+,(\d+),(\d+)\],f32>")
+# filters grow by 36 / 9; above its limit (1 MiB) IREE would transform them in every call
+_HOIST = "--iree-opt-const-expr-max-size-increase-threshold=67108864"
+_OP, _VALUE = "!transform.any_op", "!transform.any_value"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Convolution:
+    """A 3x3 convolution of stride 1 with a margin of 1: its batch, sides and channels."""
+
+    batch: int
+    height: int
+    width: int
+    inputs: int
+    outputs: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.batch}x{self.height}x{self.width}x{self.inputs}x{self.outputs}"
+
+    @property
+    def suits(self) -> bool:
+        """Whether it is faster this way."""
+        return (min(self.inputs, self.outputs) >= CHANNELS and
+                all(SIDES[0] <= side <= SIDES[1] and side % TILE == 0 for side in (self.height, self.width)))
+
+
+def flags(target: Target, mlir: Path, cache: Cache) -> tuple[str, ...]:
+    """What to give iree-compile for `mlir` on `target` besides compile.flags: none without a convolution that gains. The spec is kept in the
+    cache under a name that its text decides."""
+    found = convolutions(mlir) if target.backend == "cpu" else ()
+    if not found:
+        return ()
+    spec = text(found)
+    path = cache.folder / "winograd" / f"{sha256(spec.encode()).hexdigest()[:16]}.mlir"
+    if not path.is_file():
+        document.write_text(path, spec)
+    return (f"--iree-preprocessing-transform-spec-filename={path}", _HOIST)
+
+
+def convolutions(mlir: Path) -> tuple[Convolution, ...]:
+    """Convolutions of an exported module that gain, each once. Equal sides of image and result mean stride 1 and a margin of 1."""
+    found = set()
+    with mlir.open() as lines:
+        for line in lines:
+            if "conv2d" in line and (match := _CONVOLUTION.search(line)) is not None:
+                batch, inputs, height, width, outputs, inputs_a_group, *result = map(int, match.groups())
+                one = Convolution(batch=batch, height=height, width=width, inputs=inputs, outputs=outputs)
+                if inputs == inputs_a_group and result == [height, width] and one.suits:
+                    found.add(one)
+    return tuple(sorted(found))
+
+
+def text(found: Sequence[Convolution]) -> str:
+    """The spec: a function and a matcher for each convolution, and the rewrite of all functions of a module."""
+    pairs = ", ".join(f"@match_{one.name} -> @call_{one.name}" for one in found)
+    return "\n".join(["module attributes {transform.with_named_sequence} {", *(_function(one) for one in found), *(_rewrite(one) for one in found),
+                      f"transform.named_sequence @__transform_main(%module: {_OP}) {{",
+                      f'  %functions = transform.structured.match ops{{["util.func"]}} in %module : ({_OP}) -> {_OP}',
+                      f"  transform.foreach %functions : {_OP} {{", f"  ^bb1(%function: {_OP}):",
+                      f"    transform.foreach_match in %function {pairs} : ({_OP}) -> {_OP}", "  }",
+                      f"  transform.apply_dce to %module : {_OP}", "  transform.yield", "}", "}", ""])
+
+
+def _function(one: Convolution) -> str:
+    """The convolution of a padded image [batch, height + 2, width + 2, inputs] with a filter [3, 3, inputs, outputs], added to `init`.
+
+    points of rows -> of columns -> product over inputs, for each of the 36 points -> results of rows -> of columns. The last one writes
+    channels outermost, as the rest of the graph has them: IREE would move that transposition into it anyway, and tile it badly.
+    """
+    b, down, across, c, f = one.batch, one.height // TILE, one.width // TILE, one.inputs, one.outputs
+    tiles = b * down * across
+    image, nhwc = _tensor(b, one.height + 2, one.width + 2, c), _tensor(b, one.height, one.width, f)
+    rows, points = _tensor(b, down, POINTS, one.width + 2, c), _tensor(POINTS, POINTS, b, down, across, c)
+    product, results = _tensor(POINTS, POINTS, tiles, f), _tensor(TILE, POINTS, b, down, across, f)
+    nchw, split = _tensor(b, f, one.height, one.width), _tensor(b, f, down, TILE, across, TILE)
+    u_rows, u_columns, end = _tensor(down, POINTS, one.height + 2), _tensor(across, POINTS, one.width + 2), _tensor(TILE, POINTS)
+    filters = [[[[float(p * q) for q in right] for p in left] for right in _FROM_FILTER] for left in _FROM_FILTER]
+    return "\n".join([
+        f"util.func private @winograd_{one.name}(%image: {image}, %filter: {_tensor(3, 3, c, f)}, %init: {nhwc}) -> {nhwc} {{",
+        f"  %rows = arith.constant dense<{_points(down)}> : {u_rows}",
+        f"  %columns = arith.constant dense<{_points(across)}> : {u_columns}",
+        f"  %weights = arith.constant dense<{filters}> : {_tensor(POINTS, POINTS, 3, 3)}",
+        f"  %end = arith.constant dense<{_floats(_TO_RESULT)}> : {end}",
+        "  %zero = arith.constant 0.0 : f32",
+        *_contraction("%transformed", ("%weights", _tensor(POINTS, POINTS, 3, 3), "d0, d1, d4, d5"), ("%filter", _tensor(3, 3, c, f), "d4, d5, d2, d3"),
+                      _tensor(POINTS, POINTS, c, f), "d0, d1, d2, d3", 6, 2),
+        *_contraction("%down", ("%rows", u_rows, "d1, d2, d5"), ("%image", image, "d0, d5, d3, d4"), rows, "d0, d1, d2, d3, d4", 6, 1),
+        *_contraction("%all", ("%columns", u_columns, "d3, d4, d6"), ("%down", rows, "d0, d1, d2, d6, d5"), points, "d2, d4, d0, d1, d3, d5", 7, 1),
+        f"  %tiles = tensor.collapse_shape %all [[0], [1], [2, 3, 4], [5]] : {points} into {_tensor(POINTS, POINTS, tiles, c)}",
+        *_contraction("%product", ("%tiles", _tensor(POINTS, POINTS, tiles, c), "d0, d1, d2, d4"),
+                      ("%transformed", _tensor(POINTS, POINTS, c, f), "d0, d1, d4, d3"), product, "d0, d1, d2, d3", 5, 1),
+        f"  %split = tensor.expand_shape %product [[0], [1], [2, 3, 4], [5]] output_shape [{POINTS}, {POINTS}, {b}, {down}, {across}, {f}] "
+        f": {product} into {_tensor(POINTS, POINTS, b, down, across, f)}",
+        *_contraction("%up", ("%end", end, "d0, d6"), ("%split", _tensor(POINTS, POINTS, b, down, across, f), "d6, d1, d2, d3, d4, d5"), results,
+                      "d0, d1, d2, d3, d4, d5", 7, 1),
+        f"  %room = tensor.empty() : {nchw}",
+        f"  %turned = linalg.transpose ins(%init : {nhwc}) outs(%room : {nchw}) permutation = [0, 3, 1, 2]",
+        f"  %begin = tensor.expand_shape %turned [[0], [1], [2, 3], [4, 5]] output_shape [{b}, {f}, {down}, {TILE}, {across}, {TILE}] : {nchw} into {split}",
+        *_contraction("%result", ("%end", end, "d5, d6"), ("%up", results, "d3, d6, d0, d2, d4, d1"), split, "d0, d1, d2, d3, d4, d5", 7, 1,
+                      begin="%begin", configuration=_configuration(one)),
+        f"  %whole = tensor.collapse_shape %result [[0], [1], [2, 3], [4, 5]] : {split} into {nchw}",
+        f"  %back = tensor.empty() : {nhwc}",
+        f"  %returned = linalg.transpose ins(%whole : {nchw}) outs(%back : {nhwc}) permutation = [0, 2, 3, 1]",
+        f"  util.return %returned : {nhwc}", "}"])
+
+
+def _configuration(one: Convolution) -> str:
+    """Tiles of the last contraction: 16 channels by the 4 results of a row, turned in registers. By IREE's own choice it takes seven times
+    as long (113 us against 16 for 2x16x16x96, AVX-512)."""
+    if one.outputs % CHANNELS:
+        return ""
+    share = max(size for size in range(CHANNELS, 161, CHANNELS) if one.outputs % size == 0)
+    return (f", compilation_info = #iree_codegen.compilation_info<lowering_config = #iree_cpu.lowering_config<distribution = "
+            f"[1, {share}, 1, {TILE}, {one.width // TILE}, {TILE}, 0], vector_common_parallel = [1, {CHANNELS}, 1, 1, 1, {TILE}, 0], vector_reduction = "
+            f"[0, 0, 0, 0, 0, 0, {POINTS}]>, translation_info = #iree_codegen.translation_info<pipeline = #iree_cpu.pipeline<DoubleTilingExpert>>>")
+
+
+def _contraction(name: str, left: tuple[str, str, str], right: tuple[str, str, str], kind: str, result: str, loops: int, reduced: int, *,
+                 begin: str = "", configuration: str = "") -> Iterator[str]:
+    """Lines of `name` = the sum over the last `reduced` of `loops` loops of left x right (each: value, type, indices), from zero or `begin`."""
+    if not begin:
+        begin = f"{name}_zero"
+        yield f"  {name}_room = tensor.empty() : {kind}"
+        yield f"  {begin} = linalg.fill ins(%zero : f32) outs({name}_room : {kind}) -> {kind}"
+    dims = ", ".join(f"d{index}" for index in range(loops))
+    maps = ", ".join(f"affine_map<({dims}) -> ({indices})>" for indices in (left[2], right[2], result))
+    iterators = ", ".join(['"parallel"'] * (loops - reduced) + ['"reduction"'] * reduced)
+    yield (f"  {name} = linalg.generic {{indexing_maps = [{maps}], iterator_types = [{iterators}]{configuration}}} ins({left[0]}, {right[0]} : {left[1]}, "
+           f"{right[1]}) outs({begin} : {kind}) {{ ^bb0(%a: f32, %b: f32, %sum: f32): %ab = arith.mulf %a, %b : f32 "
+           f"%more = arith.addf %sum, %ab : f32 linalg.yield %more : f32 }} -> {kind}")
+
+
+def _rewrite(one: Convolution) -> str:
+    """What matches the convolution after it was turned to channels last, and what calls its function."""
+    sides = (_tensor(one.batch, one.height + 2, one.width + 2, one.inputs), _tensor(3, 3, one.inputs, one.outputs),
+             _tensor(one.batch, one.height, one.width, one.outputs))
+    operands = [line for index, kind in enumerate(sides) for line in (
+        f"  %operand{index} = transform.get_operand %op[{index}] : ({_OP}) -> {_VALUE}",
+        f"  transform.iree.match.cast_compatible_type %operand{index} = {kind} : {_VALUE}")]
+    return "\n".join([
+        f"transform.named_sequence @match_{one.name}(%op: {_OP} {{transform.readonly}}) -> {_OP} {{",
+        f'  transform.match.operation_name %op ["linalg.conv_2d_nhwc_hwcf"] : {_OP}', *operands, f"  transform.yield %op : {_OP}", "}",
+        f"transform.named_sequence @call_{one.name}(%op: {_OP} {{transform.readonly}}) {{",
+        f"  %module = transform.util.get_nearest_symbol_table %op : ({_OP}) -> {_OP}",
+        f"  %function = transform.util.import_symbol @winograd_{one.name} into %module if undefined : ({_OP}) -> {_OP}",
+        f"  %ins = transform.get_operand %op[all] : ({_OP}) -> {_VALUE}",
+        f"  %out = transform.get_result %op[all] : ({_OP}) -> {_VALUE}",
+        "  transform.util.cast_and_call inline_call %function(%ins) -> %out after %op { transform.type_conversion.tensor.cast_shape_dynamic_dims } : "
+        f"({_OP}, {_VALUE}, {_VALUE}, {_OP}) -> ()", "  transform.yield", "}"])
+
+
+def _points(tiles: int) -> list[list[list[float]]]:
+    """U: the points of each tile of a side of `tiles` * 4 + 2, [tiles, 6, side]; a tile begins 4 after the last one and overlaps it by 2."""
+    side = tiles * TILE + 2
+    return [[[0.0] * (TILE * tile) + [float(value) for value in row] + [0.0] * (side - TILE * tile - POINTS) for row in _FROM_IMAGE] for tile in range(tiles)]
+
+
+def _floats(rows: Sequence[Sequence[float]]) -> list[list[float]]:
+    return [[float(value) for value in row] for row in rows]
+
+
+def _tensor(*sizes: int) -> str:
+    return f"tensor<{'x'.join(map(str, sizes))}xf32>"

@@ -1,0 +1,77 @@
+"""compile.winograd: which convolutions are rewritten, that what runs is the rewritten one, and that it is right."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from compile import compiler, dumps, target, winograd
+from compile.cache import Cache
+from compile.compiler import Task
+from compile.flags import flags
+
+CPU = target.find("cpu")
+LINE = """
+    %1 = torch.prim.ListConstruct %one, %one : (!torch.int, !torch.int) -> !torch.list<int>
+    %2 = torch.aten.conv2d %x, %w, %b, {stride}, %1, %1, %one : !torch.vtensor<[2,{inputs},{height},{width}],{kind}>, !torch.vtensor<[{outputs},{inputs},3,3],{kind}>, !torch.vtensor<[{outputs}],{kind}>, !torch.list<int>, !torch.list<int>, !torch.list<int>, !torch.int -> !torch.vtensor<[2,{outputs},{result}],{kind}>
+"""
+MODULE = """
+func.func @f(%x: !torch.vtensor<[2,{inputs},{height},{width}],{kind}>, %w: !torch.vtensor<[{outputs},{inputs},3,3],{kind}>, %b: !torch.vtensor<[{outputs}],{kind}>) -> !torch.vtensor<[2,{outputs},{result}],{kind}> {{
+    %one = torch.constant.int 1""" + LINE + """
+    return %2 : !torch.vtensor<[2,{outputs},{result}],{kind}>
+}}
+"""
+SHAPE = {"inputs": 16, "outputs": 32, "height": 8, "width": 12, "result": "8,12", "kind": "f32", "stride": "%1"}
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("IREE_BUILD_DIR", str(tmp_path / "cache"))
+    return Cache()
+
+
+def test_the_matrices_are_a_convolution():
+    """The 1-D identity behind all of it, in float64: A^T [(G g) * (B^T d)] is d convolved with g."""
+    draw = np.random.default_rng(0)
+    image, taps = draw.standard_normal(winograd.POINTS), draw.standard_normal(3)
+    found = np.array(winograd._TO_RESULT) @ ((np.array(winograd._FROM_FILTER) @ taps) * (np.array(winograd._FROM_IMAGE) @ image))
+    np.testing.assert_allclose(found, np.correlate(image, taps, "valid"), rtol=1e-12)
+
+
+@pytest.mark.parametrize("change", [
+    {"kind": "f16"}, {"result": "4,6"}, {"height": 4, "result": "4,12"}, {"width": 10, "result": "8,10"}, {"outputs": 4}, {"height": 64, "result": "64,12"}])
+def test_what_would_not_gain_is_left_alone(cache, tmp_path, change):
+    (tmp_path / "m.mlir").write_text(MODULE.format_map(SHAPE | change))
+    assert winograd.flags(CPU, tmp_path / "m.mlir", cache) == ()
+
+
+def test_a_gpu_is_left_alone(cache, tmp_path):
+    (tmp_path / "m.mlir").write_text(MODULE.format_map(SHAPE))
+    assert len(winograd.flags(CPU, tmp_path / "m.mlir", cache)) == 2
+    assert winograd.flags(target.find("gfx942"), tmp_path / "m.mlir", cache) == ()
+
+
+def test_the_convolution_is_rewritten_and_right(cache, tmp_path):
+    import iree.runtime as rt
+    mlir = tmp_path / "m.mlir"
+    mlir.write_text(MODULE.format_map(SHAPE))
+    found, = winograd.convolutions(mlir)
+    assert found == winograd.Convolution(batch=2, height=8, width=12, inputs=16, outputs=32)
+    task = Task(label="conv", mlir=mlir, flags=(*flags(CPU, None), *winograd.flags(CPU, mlir, cache), *dumps.flags(tmp_path)), folder=tmp_path / "out",
+                name="conv", log=tmp_path / "log")
+    list(compiler.compile_all([task], 1))
+    dumps.pack(tmp_path, tmp_path / "d.zip")
+    names = dumps.names(tmp_path / "d.zip", "configured")
+    assert not any("conv" in name for name in names) and any("matmul" in name for name in names), names
+    draw = np.random.default_rng(0)
+    image, filters, bias = (draw.standard_normal(shape).astype(np.float32) for shape in ((2, 16, 8, 12), (32, 16, 3, 3), (32,)))
+    config = rt.Config("local-sync")
+    loaded = rt.VmModule.mmap(config.vm_instance, str(task.vmfb))
+    module = rt.SystemContext(vm_modules=[rt.create_hal_module(config.vm_instance, config.device), loaded], config=config).modules[loaded.name]
+    result = np.array(module["f"](image, filters, bias).to_host())
+    wide, expected = np.pad(image.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1))), np.zeros(result.shape) + bias[:, None, None]
+    for down, across in itertools.product(range(3), range(3)):
+        expected += np.einsum("bchw,fc->bfhw", wide[:, :, down:down + 8, across:across + 12], filters[:, :, down, across].astype(np.float64))
+    assert np.linalg.norm(result - expected) / np.linalg.norm(expected) < 1e-5
