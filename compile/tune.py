@@ -15,7 +15,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -187,14 +187,15 @@ def local(zips: Sequence[Path], found: Manifest, on: Target, store: Store, setti
     return {"tuned": len(panels), "faster_alone": len(winners), "records": [one.name for one in records], "candidate_only": len(winners) - len(records)}
 
 
-def pack(zips: Sequence[Path], on: Target, settings: TuneSettings) -> dict[str, Any]:
-    """Compile candidates into the archive that another machine measures."""
+def pack(zips: Sequence[Path], on: Target, store: Store, settings: TuneSettings) -> dict[str, Any]:
+    """Compile candidates into the archive that another machine measures. What `store` has of any machine is not packed again."""
     output, entries, wanted = Path(settings.measure[1]), list[dict[str, Any]](), chosen(zips, settings.dispatch)
     partial = output.with_name(f".{output.name}.partial")
     try:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
             for one, sweep, scratch in prepare_all(wanted, on, settings, "", time.monotonic() + settings.budget):
-                entries.append(tune_pack.add(archive, len(entries), one.name, sweep, scratch, settings.candidates, settings.jobs))
+                known = [pair for name in store.machines(on.name, sweep.scope.compiler) for pair in store.results(replace(sweep.scope, machine=name))]
+                entries.append(tune_pack.add(archive, len(entries), one.name, sweep, scratch, settings.candidates, settings.jobs, known))
                 print(f"{one.name}: {sum(item['file'] is not None for item in entries[-1]['candidates'])} of "
                       f"{len(entries[-1]['candidates'])} candidates to be measured", flush=True)
             tune_pack.finish(archive, entries, "local-sync" if on.backend == "cpu" else on.driver)
@@ -244,16 +245,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"tune {settings.manifest} target {on.name} compiler {compiler.compiler_version()} dispatch {settings.dispatch or 'all'!r} measure "
           f"{' '.join(settings.measure)} budget {settings.budget:.0f} s candidates {settings.candidates} rounds {settings.rounds} jobs "
           f"{settings.jobs} database {database} records {settings.records} plot {settings.plot}", flush=True)
+    store = Store(database)
     if settings.measure[0] == "pack":
-        done = pack(zips, on, settings)
+        done = pack(zips, on, store, settings)
+    elif settings.measure[0] == "modules":
+        done = tune_confirm.pack(zips, found, folder, on, store, settings.records, Path(settings.measure[1]))
     else:
-        store = Store(database)
-        if settings.measure[0] == "modules":
-            done = tune_confirm.pack(zips, found, folder, on, store, settings.records, Path(settings.measure[1]))
-        else:
-            done = (ingest if settings.measure[0] == "ingest" else local)(zips, found, on, store, settings)
-        store.close()
-        done |= {"database": str(database)}
+        done = (ingest if settings.measure[0] == "ingest" else local)(zips, found, on, store, settings)
+    store.close()
+    done |= {"database": str(database)}
     print(json.dumps({"target": on.name, **done}))
     return 0
 

@@ -21,7 +21,6 @@ from compile import (
     tune_module,
     tune_pack,
     tune_program,
-    tune_search,
     tune_space,
     tune_space_gpu,
     tuning_spec,
@@ -59,7 +58,7 @@ class Confirmed:
 
 
 def winners(zips: Sequence[Path], on: Target, store: Store) -> list[Winner]:
-    """Of each operation the fastest candidate that lies above the default beyond noise, measured again; on the one machine that the
+    """Of each operation the fastest candidate that lies above the default beyond noise; on the one machine that the
     database knows for the target. ConfigError when it knows none, or several."""
     machines = store.machines(on.name, compiler.compiler_version())
     if len(machines) != 1:
@@ -86,8 +85,9 @@ def _best(one: Dispatch, on: Target, store: Store, machine: str) -> Winner | Non
         return None
     scope = Scope(source_sha256=one.source_sha256, target=on.name, compiler=compiler.compiler_version(), flags=key_of(tuple(flags(on, None))),
                   machine=machine)
-    again = [(point, result) for point, result in store.results(scope, "again") if result.ratio_low is not None and result.ratio_low > 1]
-    point, result = max(again, key=lambda pair: pair[1].ratio or 0, default=(None, None))
+    again = store.results(scope, "again")  # more rounds: what they say of a point goes before the search
+    every = [*again, *(pair for pair in store.results(scope) if pair[0] not in [point for point, _ in again])]
+    point, result = max((pair for pair in every if (pair[1].ratio_low or 0) > 1), key=lambda pair: pair[1].ratio or 0, default=(None, None))
     if point is None or result is None:
         return None
     return Winner(dispatch=one, scope=scope, point=point, setting=space.setting(point), result=result)
@@ -156,7 +156,7 @@ def ingest(path: Path, found: Manifest, on: Target, store: Store, given: Path | 
     if not told:
         print("candidate_only: records need whole modules measured too: --measure modules FILE.zip packs them with the winners", flush=True)
         return []
-    results = {one.name: tune_search.judged(one.answer, one.tolerance, one.clock) for one in told}
+    results = {one.name: tune_pack.judged(one.answer, one.tolerance, one.clock, tune_pack.default_times(one.answer)) for one in told}
     for one in told:
         for scope, point in one.winners:
             store.add(scope, point, results[one.name], "module")

@@ -33,7 +33,8 @@ README = """Candidates of compile.tune. On the machine to be measured, with iree
     python compile/tune_archive.py pack.json results.json
 Bring results.json back. The two files in compile/ are the project's; they need nothing else of it.
 """
-DRAWS = 600
+DRAWS, STARTS = 600, 2
+DISTURBED = 1.1
 AGAIN, AGAIN_ROUNDS = 3, 31  # the best candidates of each dispatch are measured again
 
 
@@ -50,12 +51,12 @@ class Measured:
     answer: dict[str, Any] | None = None
     phase: Phase = "search"
 
-    def result(self) -> Result:
-        """As the database keeps it; ConfigError when the answer is not the runner's."""
+    def result(self, times: Sequence[float]) -> Result:
+        """As the database keeps it, `times` as in judged; ConfigError when the answer is not the runner's."""
         try:
             if self.outcome is not None and self.outcome in get_args(Outcome):
                 return Result(outcome=cast(Outcome, self.outcome), detail=self.detail)
-            return tune_search.judged(self.answer or {}, self.tolerance, self.clock)
+            return judged(self.answer or {}, self.tolerance, self.clock, times)
         except (KeyError, TypeError, ZeroDivisionError, ValueError) as error:
             raise ConfigError(f"the answer {str(self.answer)[:80]} to {self.configuration} is not the runner's ({error!r}); "
                               "measure again with the tune_archive.py of the archive") from error
@@ -70,13 +71,39 @@ class Measurements:
     modules: tuple[dict[str, Any], ...] = ()
 
 
-def points(sweep: Sweep, count: int) -> list[dict[str, int]]:
+def judged(answer: dict[str, Any], tolerance: float, clock: str, baselines: Sequence[float]) -> Result:
+    """What the runner's answer says. Wall times by undisturbed rounds: those within DISTURBED of the fastest, the default's of
+    `baselines`, all rounds of its dispatch. A host that wakes up late adds 4 ms at a time (a virtual machine with an H100), to every
+    second round or to none; it never takes any away."""
+    if clock != "wall" or not answer.get("rounds") or answer["error"] is None or answer["error"] > tolerance:
+        return tune_search.judged(answer, tolerance, clock)
+    sides = [[value for value in values if value <= DISTURBED * min(values)] for values in (baselines, [one["wall"] for one in answer["rounds"]])]
+    (low, middle, high), (own_low, own, own_high) = (tune_search.interval(values) for values in sides)
+    return Result(outcome="time", detail=f"relative error {answer['error']:.1e}, {len(sides[1])} of {len(answer['rounds'])} rounds undisturbed",
+                  ratio=middle / own, ratio_low=low / own_high, ratio_high=high / own_low, baseline_us=middle, tuned_us=own, runs=len(sides[1]))
+
+
+def baselines(found: Measurements) -> dict[tuple[Scope, Phase], list[float]]:
+    """Wall times of the default configuration, of all rounds of a dispatch in one phase."""
+    times: dict[tuple[Scope, Phase], list[float]] = {}
+    for one in found.results:
+        times.setdefault((one.scope, one.phase), []).extend(default_times(one.answer or {}))
+    return times
+
+
+def default_times(answer: dict[str, Any]) -> list[float]:
+    """Wall times of the default configuration in one answer."""
+    return [pair["baseline_wall"] for pair in answer.get("rounds", ())]
+
+
+def points(sweep: Sweep, count: int, known: Sequence[tuple[dict[str, int], Result]] = ()) -> list[dict[str, int]]:
     """Up to `count` valid points, the ones to be tried first in front, the same ones every time: what the target's records set (or
     else the compiler's choice, which itself is no candidate), then in turns one step from there, the statically best
-    (compile/static_rank.py) and a random one."""
+    (compile/static_rank.py) and a random one. What is `known` is left out, and the best two of it are where to start from."""
     space, draw = sweep.space, random.Random(0)
     target = sweep.scope.target if sweep.scope else "cpu"
-    first = placed(sweep)
+    best = sorted((pair for pair in known if pair[1].ratio), key=lambda pair: -(pair[1].ratio or 0))[:STARTS]
+    first = [dict(point) for point, _ in best] or placed(sweep)
     around = [point | {name: value} for point in first for name, values in space.parameters.items() for value in _beside(values, point[name])]
     drawn = [{name: draw.choice(values) for name, values in space.parameters.items()} for _ in range(DRAWS)]
 
@@ -92,7 +119,8 @@ def points(sweep: Sweep, count: int) -> list[dict[str, int]]:
         every += [key for key in keys if key is not None]
     default = space.default if isinstance(space, GpuSpace | AttentionSpace) else None
     seeds = [json.dumps(point) for point in first if space.setting(point) != default]
-    return [json.loads(key) for key in dict.fromkeys([*seeds, *every])][:count]
+    done = [point for point, _ in known]
+    return [point for key in dict.fromkeys([*seeds, *every]) if (point := json.loads(key)) not in done][:count]
 
 
 def _beside(values: Sequence[int], value: int) -> Sequence[int]:
@@ -118,10 +146,11 @@ def _tiles(setting: Setting) -> tuple[Any, ...]:
             config.get("promote_operands"))
 
 
-def add(archive: zipfile.ZipFile, index: int, name: str, sweep: Sweep, folder: Path, count: int, workers: int) -> dict[str, Any]:
+def add(archive: zipfile.ZipFile, index: int, name: str, sweep: Sweep, folder: Path, count: int, workers: int,
+        known: Sequence[tuple[dict[str, int], Result]] = ()) -> dict[str, Any]:
     """Compile candidates into `archive` until `count` are in it: the dispatch's entry in pack.json. What does not compile is told in it."""
     archive.write(sweep.default, f"{index}/default.vmfb")
-    candidates, compiled, tried = list[dict[str, Any]](), 0, iter(enumerate(points(sweep, 3 * count)))
+    candidates, compiled, tried = list[dict[str, Any]](), 0, iter(enumerate(points(sweep, 3 * count, known)))
     with ThreadPoolExecutor(workers) as pool:
         while compiled < count and (some := list(itertools.islice(tried, min(workers, count - compiled)))):
             for (number, point), built in zip(some, pool.map(lambda pair: _compiled(sweep, pair[1], folder / f"pack{pair[0]}"), some), strict=True):
@@ -155,7 +184,9 @@ def ingest(path: Path, store: Store, sources: Collection[str]) -> list[tuple[Sco
                           "was packed from")
     if not found.machine:
         raise ConfigError(f"{path} names no machine; measure again with the tune_archive.py of the archive")
-    rows = [(replace(one.scope, machine=found.machine), one.configuration, one.result(), one.phase) for one in found.results]
+    times = baselines(found)
+    rows = [(replace(one.scope, machine=found.machine), one.configuration, one.result(times[one.scope, one.phase]), one.phase)
+            for one in found.results]
     scopes = list(dict.fromkeys(scope for scope, _, _, _ in rows))
     before = {scope: len(store.results(scope)) for scope in scopes}
     kept = {(scope, phase): [result for _, result in store.results(scope, phase)] for scope, _, _, phase in rows}

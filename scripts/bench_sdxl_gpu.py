@@ -40,6 +40,7 @@ class PackSettings:
     target: str
     td_spec: Path | None
     flag: tuple[str, ...]
+    executable: tuple[str, ...]
     wheels: Path | None
     output: Path
 
@@ -63,6 +64,8 @@ def parse(argv: Sequence[str] | None = None) -> PackSettings | RunSettings:
     pack.add_argument("--target", default="sm_80", help="(default %(default)s; IREE 3.13 has none for Hopper, which runs this one's PTX)")
     pack.add_argument("--td-spec", type=Path, help="tuning spec of a second executable, which is set beside the default")
     pack.add_argument("--flag", action="append", default=[], help="one more compiler flag, for experiments (repeatable)")
+    pack.add_argument("--executable", action="append", default=[], metavar="NAME=FILE",
+                      help="take these, of precompile's build folders and of this step, and compile none (repeatable, the default first)")
     pack.add_argument("--wheels", type=Path, help="folder with wheels of iree-base-runtime and diffusers for the machine's Python")
     pack.add_argument("--output", type=Path, default=Path("sdxl_gpu.tar.gz"), help="(default %(default)s)")
     run = commands.add_parser("run", allow_abbrev=False, help="on the machine")
@@ -73,31 +76,35 @@ def parse(argv: Sequence[str] | None = None) -> PackSettings | RunSettings:
     arguments = vars(parser.parse_args(argv))
     if arguments.pop("command") == "run":
         return RunSettings(**arguments)
-    return PackSettings(**arguments | {"flag": tuple(arguments["flag"])})
+    return PackSettings(**arguments | {name: tuple(arguments[name]) for name in ("flag", "executable")})
 
 
 def pack(settings: PackSettings) -> Packed:
     """Export and compile the step, then write the archive, whole or not at all."""
-    from compile import compiler, target
+    from compile import compiler, cuda_layout, dispatch_ir, dumps, target
     from compile.flags import flags
 
     if settings.wheels is not None and not list(settings.wheels.glob("*.whl")):
         raise MissingFileError(f"{settings.wheels} holds no wheel; fill it with pip download, or leave --wheels out")
-    chosen = target.choose(settings.target, settings.td_spec, None)
+    chosen, given = target.choose(settings.target, settings.td_spec, None), given_executables(settings)
     with tempfile.TemporaryDirectory(prefix="bench-sdxl-gpu-") as name:
         folder = Path(name) / TOP
         folder.mkdir()
         mlir = Path(name) / "step.mlir"
         packed = _exported(settings, mlir, chosen.name, chosen.driver)
-        specs = {DEFAULT: None} | ({TUNED: settings.td_spec.resolve()} if settings.td_spec else {})
-        tasks = [compiler.Task(label=label, mlir=mlir, flags=(*flags(chosen, spec), *settings.flag), folder=Path(name) / label, name=label,
-                               log=Path(name) / f"{label}.log") for label, spec in specs.items()]
         variants = {}
+        for label, file in given.items():
+            shutil.copyfile(file, folder / f"{label}.vmfb")
+            variants[label] = Variant(name=label, executable=f"{label}.vmfb", flags=(f"of {file.name}",), sha256=document.digest(file))
+        specs = {} if given else {DEFAULT: None} | ({TUNED: settings.td_spec.resolve()} if settings.td_spec else {})
+        tasks = [compiler.Task(label=label, mlir=mlir, flags=(*flags(chosen, spec), *settings.flag), folder=Path(name) / label, name=label,
+                               log=Path(name) / f"{label}.log", dispatches=True) for label, spec in specs.items()]
         for task, seconds in compiler.compile_all(tasks, compiler.default_jobs()):
             print(f"  {task.label}: {seconds:.1f} s, {' '.join(task.flags)}", flush=True)
+            cuda_layout.refuse(dispatch_ir.dispatches(task.folder / f"{task.name}{dumps.SUFFIX}"))
             shutil.copyfile(task.vmfb, folder / task.vmfb.name)
             variants[task.label] = Variant(name=task.label, executable=task.vmfb.name, flags=task.flags, sha256=document.digest(task.vmfb))
-        packed = replace(packed, variants=tuple(variants[label] for label in specs))
+        packed = replace(packed, variants=tuple(variants[label] for label in (*given, *specs)))
         document.write(packed, folder / NAME)
         _carry(folder, packed.model, settings.wheels)
         partial = Path(name) / "archive.tar.gz"
@@ -105,6 +112,21 @@ def pack(settings: PackSettings) -> Packed:
             archive.add(folder, TOP)
         shutil.move(partial, settings.output)
     return packed
+
+
+def given_executables(settings: PackSettings) -> dict[str, Path]:
+    """Names and files of --executable; MissingFileError or ConfigError when one is not there or has no name."""
+    found = {}
+    for text in settings.executable:
+        name, equals, file = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise ConfigError(f"--executable {text}: expected NAME=FILE, the name in letters and digits")
+        if not Path(file).is_file():
+            raise MissingFileError(f"--executable {name}: {file} does not exist; give the .vmfb of a build folder")
+        found[name] = Path(file)
+    if found and (settings.td_spec or settings.flag):
+        raise ConfigError("--executable takes what is compiled; --td-spec and --flag are for compiling")
+    return found
 
 
 def _exported(settings: PackSettings, mlir: Path, target: str, driver: str) -> Packed:

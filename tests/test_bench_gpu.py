@@ -13,7 +13,7 @@ from compile import compiler, target
 from compile.cache import ROOT
 from compile.flags import flags
 from ireeperf import document
-from ireeperf.errors import ConfigError, ManifestError
+from ireeperf.errors import ConfigError, ManifestError, MissingFileError
 from scripts import bench_sdxl_gpu as bench
 from scripts import bench_sdxl_gpu_run as on_machine
 from scripts.bench_sdxl_gpu_packed import NAME, Packed, Variant
@@ -54,6 +54,23 @@ def test_pack_and_run_have_settings_of_their_own() -> None:
     assert (packing.batch_size, packing.target, packing.flag) == (1, "sm_80", ("--x", "--y"))
     running = bench.parse(["run", "--packed", "there"])
     assert isinstance(running, bench.RunSettings) and running.pairs >= 15 and not running.without_compile
+
+
+def test_executables_are_taken_as_they_are_named(tmp_path: Path) -> None:
+    (tmp_path / "one.vmfb").write_bytes(b"one")
+
+    def given(*words: str) -> dict[str, Path]:
+        settings = bench.parse(["pack", *words])
+        assert isinstance(settings, bench.PackSettings)
+        return bench.given_executables(settings)
+
+    assert given("--executable", f"default={tmp_path / 'one.vmfb'}") == {"default": tmp_path / "one.vmfb"} and given() == {}
+    with pytest.raises(ConfigError, match="NAME=FILE"):
+        given("--executable", str(tmp_path / "one.vmfb"))
+    with pytest.raises(MissingFileError, match="does not exist"):
+        given("--executable", "default=nowhere.vmfb")
+    with pytest.raises(ConfigError, match="--flag are for compiling"):
+        given("--executable", f"default={tmp_path / 'one.vmfb'}", "--flag=--x")
 
 
 def test_too_few_rounds_are_refused_before_anything_is_unpacked(tmp_path: Path) -> None:

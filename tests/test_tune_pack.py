@@ -24,7 +24,7 @@ from compile import (
     tune_search,
     tune_space_gpu,
 )
-from compile.tune_store import Scope, Store
+from compile.tune_store import Result, Scope, Store
 from ireeperf.errors import CompileError, ConfigError
 from specs import record
 from specs.match import Match
@@ -124,6 +124,17 @@ def test_a_candidate_that_crashes_there_is_a_result(tmp_path):
     assert tune_pack.ingest(tmp_path / "results.json", store, ["a"]) == [(found, 0)]  # twice adds nothing
 
 
+def test_waiting_that_only_adds_to_wall_times_is_left_out():
+    """Every second round 4 ms late, by turns on either side: the figures are those of the undisturbed rounds, the default's of all rounds."""
+    rounds = [{"baseline_wall": 400.0 + 330 * (index % 2), "wall": 270.0 + index + 330 * (index % 3 == 0)} for index in range(9)]
+    late = {"error": 1e-4, "rounds": [one | {"baseline_wall": 730.0} for one in rounds]}
+    found = tune_pack.judged(late, 5e-3, "wall", [one["baseline_wall"] for one in rounds])
+    assert found.baseline_us == 400 and 271 <= found.tuned_us <= 278 and found.runs == 6 and 1.4 < found.ratio_low <= found.ratio < 1.5
+    assert tune_archive.ratio({"rounds": rounds}, "wall") == pytest.approx(400 / 271)
+    assert tune_pack.judged(late | {"error": 0.1}, 5e-3, "wall", [400.0]).outcome == "wrong"
+    assert tune_pack.judged({"failed": "crashed"}, 5e-3, "wall", []).outcome == "run failed"
+
+
 def test_gpu_candidates_go_around_the_default():
     space = tune_space_gpu.space(MMT, CHOICE, "mi325x-cpx")
     assert not isinstance(space, str), space
@@ -218,3 +229,8 @@ def test_points_are_valid_and_the_same_every_time():
     drawn = list(tune_pack.points(sweep, 20))
     assert len(drawn) == 20 and drawn == list(tune_pack.points(sweep, 20)) and all(space.invalid(point) is None for point in drawn)
     assert sweep.request["result_dtype"] == "float16"
+    best, poor = DEFAULT | {"row": 2}, DEFAULT | {"column": 2}
+    known = [(best, Result(outcome="time", ratio=1.5)), (poor, Result(outcome="time", ratio=0.5)), (drawn[0], Result(outcome="wrong"))]
+    again = tune_pack.points(sweep, 20, known)  # goes on from the best, and over nothing twice
+    assert not [point for point in again if point in (best, poor, drawn[0])]
+    assert any(sum(point[name] != best[name] for name in best) == 1 for point in again[:2])
