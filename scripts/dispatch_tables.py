@@ -1,18 +1,18 @@
 """Tables of docs/dispatches, one file per config and target: python -m scripts.dispatch_tables MANIFEST...
 
-Nothing is timed: everything is read off what the compiler left beside the executables.
+Nothing is timed: everything is read off what the compiler left beside the executables. Seconds are wall time of each compile, as the
+manifest has them; "cached" where this build did not compile.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compile import dispatches, dumps, match_summary
+from compile import dispatches, match_summary, memory_plan
 from compile.dispatch_table import COLUMNS, cells, order
 from compile.manifest import Manifest
 from compile.match_report import DispatchMatch
@@ -20,7 +20,6 @@ from ireeperf import document
 from ireeperf.errors import exit_code
 
 ROOT = Path(__file__).resolve().parents[1]
-_TOP = 25
 _KINDS = ("attention", "convolution", "contraction", "reduction", "elementwise", "copy", "other")
 
 
@@ -51,7 +50,7 @@ def markdown(path: Path) -> tuple[str, str]:
             f"Compiler {build.compiler_version}, {build.created_utc[:10]}. Written by `scripts/dispatch_tables.py`; nothing here was timed.", "",
             *(f"- {line.replace(chr(10) + '    ', chr(10) + '  - ')}" for line in dispatches.lines(summary)), "",
             "## By kind", "", *by_kind(ordered), "", "## Executables", "", *by_executable(build, folder), "",
-            f"## The {_TOP} that hold most of the roofline sum", "", *rows(COLUMNS, [cells(*row) for row in ordered[:_TOP]])]
+            "## All dispatches", "", *rows(COLUMNS, [cells(*row) for row in ordered])]
     return f"{config}-{report.target}.md", "\n".join(text) + "\n"
 
 
@@ -67,17 +66,16 @@ def by_kind(ordered: Sequence[tuple[DispatchMatch, float, int]]) -> list[str]:
 
 
 def by_executable(build: Manifest, folder: Path) -> list[str]:
-    """Memory and compile time of each executable."""
+    """Memory of each executable, of all of them on the partition, and compile time."""
+    made = memory_plan.read(folder) if (folder / memory_plan.NAME).is_file() else None
+    resident = {(one.module, one.batch_size): one for one in made.executables} if made else {}
     table = []
     for one in build.executables:
-        transient = "-"
-        if one.dispatches is not None:
-            with zipfile.ZipFile(folder / one.dispatches) as archive:
-                if dumps.STATISTICS in archive.namelist():
-                    found = json.loads(archive.read(dumps.STATISTICS))["stream-aggregate"]["execution"]
-                    transient = f"{found['transient-memory-size'] / 2**20:.0f}"
-        table.append([one.path, str(one.batch_size), transient, f"{one.seconds:.0f}" if one.seconds else "cached"])
-    return rows(("executable", "batch size", "transient MiB", "compile s"), table)
+        takes = resident.get((one.module, one.batch_size))
+        memory = [memory_plan.gib(takes.weight_bytes), f"{takes.transient_bytes / 2**20:.0f}"] if takes else ["-", "-"]
+        table.append([one.path, str(one.batch_size), *memory, f"{one.seconds:.0f}" if one.seconds else "cached"])
+    told = rows(("executable", "batch size", "weights GiB", "transient MiB", "compile s"), table)
+    return [*told, "", f"M{made.line().removeprefix('m')}."] if made else told
 
 
 def rows(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:

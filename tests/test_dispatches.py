@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from compile import default_twin, dispatches, kernel_figures, match_report, match_summary, reporting, target
+from compile import default_twin, dispatches, kernel_figures, match_report, match_summary, memory_plan, reporting, target
 from compile.compiler import Task, compile_all
 from compile.flags import flags
 from compile.manifest import NAME, Executable, Manifest
@@ -21,6 +23,7 @@ from tests.test_dispatch_ir import matmul
 from tests.test_record_check import record
 from tests.test_roofline import ENTRY, KERNEL
 
+TABLES = dispatch_tables.ROOT / "docs" / "dispatches"
 STREAM = """  util.func public @run_initialize$async(%arg0: !hal.buffer_view) {
       stream.cmd.dispatch @a::@main_dispatch_0 {
   }
@@ -134,5 +137,36 @@ def test_the_command_shows_and_compares(tmp_path, monkeypatch, capsys):
 
 def test_tables_hold_what_the_report_says(tmp_path):
     build(tmp_path / "b")
+    document.write(memory_plan.plan("mi325x-cpx", [memory_plan.Resident(module="scheduled_unet", batch_size=2, weight_bytes=2**30,
+                                                                        transient_bytes=2**20)]), tmp_path / "b" / memory_plan.NAME)
     name, text = dispatch_tables.markdown(tmp_path / "b")
-    assert name == "m-mi325x-cpx.md" and "| contraction | 1 | 21 | 0.00 |" in text and "| unet.vmfb | 2 | - | 1 |" in text
+    assert name == "m-mi325x-cpx.md" and "| contraction | 1 | 21 | 0.00 |" in text and "| unet.vmfb | 2 | 1.0 | 1 | 1 |" in text
+    assert "Memory: 1.0 of 29.8 GiB" in text and "f16 51.22 % of FLOPs (1 dispatches)" in text
+
+
+def shape(text):
+    """Of a table file: its headings, the heads of its tables, and how its lines of the summary begin."""
+    lines = text.splitlines()
+    heads = [line for line, rule in pairwise(lines) if rule.startswith("|---")]
+    return [line for line in lines if line.startswith("## ")], heads, {" ".join(line.split()[1:3]) for line in lines if line.startswith("- ")}
+
+
+@pytest.mark.parametrize("path", sorted(TABLES.glob("*.md")), ids=lambda path: path.stem)
+def test_tracked_tables_are_as_the_script_writes_them(tmp_path, path):
+    build(tmp_path / "b")
+    headings, heads, openings = shape(dispatch_tables.markdown(tmp_path / "b")[1])
+    text = path.read_text()
+    found = shape(text)
+    assert found[:2] == (headings, heads), "run scripts/dispatch_tables.py again"
+    config, name = re.fullmatch(r"# Dispatches of (\w+) on (\S+)", text.splitlines()[0]).groups()
+    assert path.stem == f"{config}-{name}" and (dispatch_tables.ROOT / "export/configs" / f"{config}.json").is_file()
+    assert not (openings if target.find(name).chip else openings - {"fill of", "roofline sum:"}) - found[2]
+    assert {line.count(" | ") for line in text.splitlines() if line.startswith("| ")} == {head.count(" | ") for head in heads}
+    assert len(text) < 150_000
+
+
+def test_a_table_of_another_format_is_told_from_the_scripts(tmp_path):
+    build(tmp_path / "b")
+    text = dispatch_tables.markdown(tmp_path / "b")[1]
+    for old, new in (("| workgroups |", "| groups |"), ("## By kind", "## Kinds"), ("- fill of", "- the fill")):
+        assert old in text and shape(text.replace(old, new)) != shape(text)
