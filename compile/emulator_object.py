@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 from ireeperf.errors import CompileError
 
 GFX942 = 0x4C  # e_flags & 0xff, LLVM's EF_AMDGPU_MACH_AMDGCN_GFX942
 _DESCRIPTOR_BYTES = 64
 _LOAD, _SYMTAB, _DYNSYM, _FUNCTION = 1, 2, 11, 2
+_NOTE, _METADATA = 7, 32  # section type; note type NT_AMDGPU_METADATA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,3 +104,45 @@ def _kernel(content: bytes, owner: CodeObject, name: str, address: int, code_byt
     digest = hashlib.sha256(bytes(descriptor) + content[code:code + code_bytes]).hexdigest()
     return Kernel(name=name, descriptor_address=address, entry_address=address + distance, code_bytes=code_bytes, lds_bytes=lds_bytes,
                   scratch_bytes=scratch_bytes, kernarg_bytes=kernarg_bytes, rsrc2=rsrc2, properties=properties, sha256=digest)
+
+
+def arguments(content: bytes) -> dict[str, tuple[tuple[int, int], ...]]:
+    """(offset, bytes) of each argument by kernel, of the object's metadata (LLVM, "Code Object V3 Metadata"); CompileError without."""
+    section_offset, = struct.unpack_from("<Q", content, 40)
+    section_count, = struct.unpack_from("<H", content, 60)
+    for section in (struct.unpack_from("<IIQQQQIIQQ", content, section_offset + 64 * i) for i in range(section_count)):
+        if section[1] == _NOTE:
+            name_bytes, size, kind = struct.unpack_from("<III", content, section[4])
+            start = section[4] + 12 + (name_bytes + 3) // 4 * 4
+            if kind == _METADATA:
+                kernels = _unpacked(content[start:start + size], 0)[0]["amdhsa.kernels"]
+                return {one[".name"]: tuple((argument[".offset"], argument[".size"]) for argument in one.get(".args", [])
+                                            if not argument[".value_kind"].startswith("hidden")) for one in kernels}
+    raise CompileError("the code object has no metadata; compile again with ./compile/precompile.py")
+
+
+def _unpacked(content: bytes, at: int) -> tuple[Any, int]:
+    """The MessagePack value at `at` and where the next begins: maps, arrays, text, numbers and truth, of which the metadata is made."""
+    code, at = content[at], at + 1
+    if code < 0x80:
+        return code, at
+    if code in (0xC0, 0xC2, 0xC3):
+        return {0xC0: None, 0xC2: False, 0xC3: True}[code], at
+    if 0xCC <= code <= 0xD3:
+        width = 1 << (code & 3)
+        return int.from_bytes(content[at:at + width], "big", signed=code >= 0xD0), at + width
+    if 0xA0 <= code < 0xC0 or 0xD9 <= code <= 0xDB:
+        width = 0 if code < 0xC0 else 1 << code - 0xD9
+        length = int.from_bytes(content[at:at + width], "big") if width else code & 31
+        return content[at + width:at + width + length].decode(), at + width + length
+    if 0x80 <= code < 0xA0 or 0xDC <= code <= 0xDF:
+        width = 0 if code < 0xA0 else 2 if code in (0xDC, 0xDE) else 4
+        count = int.from_bytes(content[at:at + width], "big") if width else code & 15
+        is_map, at, found = code < 0x90 or code in (0xDE, 0xDF), at + width, list[Any]()
+        for _ in range(2 * count if is_map else count):
+            value, at = _unpacked(content, at)
+            found.append(value)
+        return (dict(zip(found[::2], found[1::2], strict=True)) if is_map else found), at
+    if code >= 0xE0:
+        return code - 256, at
+    raise CompileError(f"the code object's metadata has a value of an unknown kind {code:#x}")

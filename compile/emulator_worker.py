@@ -14,6 +14,7 @@ import mmap
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,22 +27,35 @@ _USER_REGISTER_COUNT = 0x1F << 1  # rsrc2 bits 5:1
 _LDS_BLOCKS = 0x1FF << 15
 
 
-class Emulator:
-    """tinygrad's emulator of CDNA, with the kit's corrected instructions, wrapped so that the judges see every instruction."""
+class Loaded:
+    """A code object in this process's memory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, content: bytes, name: str = "code object") -> None:
+        self.code = emulator_object.parse(content, name)
+        self.length = max(segment.address + segment.memory_bytes for segment in self.code.segments) + emulator_memory.PAGE
+        self._memory = mmap.mmap(-1, self.length)
+        for segment in self.code.segments:
+            self._memory[segment.address:segment.address + segment.bytes] = content[segment.file_offset:segment.file_offset + segment.bytes]
+        self.start = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
+
+
+class Emulator:
+    """tinygrad's emulator of CDNA, with the kit's corrected instructions. `judged`: wrapped so that the judges see every instruction."""
+
+    def __init__(self, folder: Path, judged: bool = True) -> None:
         sources = sorted(folder.glob("tinygrad*/test/mockgpu/amd/emu.py"))
         if not sources or not (folder / "emufix.py").is_file():
             raise SystemExit(f"error: {folder} holds no tinygrad*/test/mockgpu/amd/emu.py and emufix.py; docs/EMULATOR.md says how to get them")
         sys.path[:0] = [str(sources[0].parents[3]), str(folder)]
         os.environ.setdefault("DEV", "CPU")
         os.environ.setdefault("CCACHE", "1")
-        os.environ.setdefault("PYTHON", sys.executable)
+        python = os.environ.setdefault("PYTHON", sys.executable)  # has ziglang
         os.environ["PATH"] = f"{folder / 'bin'}:{os.environ['PATH']}"
         import emufix  # type: ignore[import-not-found]
         import test.mockgpu.amd.emu as emu  # type: ignore[import-not-found]
         emufix.install()
-        self._native = emulator_native.library(Path(sys.prefix))
+        self._native = emulator_native.library(Path(python).parents[1], python)
+        self._judged = judged
         self.emu, self._state = emu, emufix
         self._decode = emu._decode_at
         self._decoded: dict[int, Any] = {}
@@ -56,7 +70,8 @@ class Emulator:
             access = emulator_judges.read_access(self.emu._op_name(instruction), address - self._entry, instruction)
             own = (self._byte_exact(access) if access.lds_address >= 0 and emulator_lds.is_plain(access.name) else
                    emulator_native.instruction(self._native, access.name, instruction))
-            self._decoded[address] = (_watched(self._judges, access, runtime.fxn, program.arg.globals, own), instruction)
+            self._decoded[address] = ((_watched(self._judges if self._judged else None, access, runtime.fxn, program.arg.globals, own)
+                                       if self._judged or own else (program, runtime)), instruction)
         return self._decoded[address]
 
     def _byte_exact(self, access: emulator_judges.Access) -> Any:
@@ -77,56 +92,54 @@ class Emulator:
 
     def run(self, request: dict) -> dict:
         """Run the workgroups of one request."""
-        content = Path(request["object"]).read_bytes()
-        code = emulator_object.parse(content, request["object"])
-        kernel = code.kernels[request["kernel"]]
-        if kernel.properties & 0x7F != 8:
-            return {"problem": f"the kernel asks for user registers {kernel.properties:#x}; this launcher fills the kernarg pointer only"}
-        length = max(segment.address + segment.memory_bytes for segment in code.segments) + emulator_memory.PAGE
-        memory = mmap.mmap(-1, length)
-        for segment in code.segments:
-            memory[segment.address:segment.address + segment.bytes] = content[segment.file_offset:segment.file_offset + segment.bytes]
-        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        loaded = Loaded(Path(request["object"]).read_bytes(), request["object"])
         image = emulator_memory.Image(request["sizes"], [emulator_memory.Region(**region) for region in request["regions"]])
-        arguments = np.zeros(max(kernel.kernarg_bytes, 8 * len(image.addresses) + 4 * len(request["constants"])) + 256, np.uint8)
-        arguments[:8 * len(image.addresses)].view(np.uint64)[:] = image.addresses
-        first = 8 * len(image.addresses)
-        arguments[first:first + 4 * len(request["constants"])].view(np.uint32)[:] = request["constants"]
-        self._entry, self._decoded, self._lds_bytes = start + kernel.entry_address, {}, kernel.lds_bytes
-        self._judges = emulator_judges.Judges(self._registers, kernel.lds_bytes)
+        pointers, words = np.array(image.addresses, np.uint64), np.array(request["constants"], np.uint32)
         begun = time.monotonic()
-        with_outputs = self._run_workgroups(request, kernel, length, arguments)
-        answer = _collect(request, image, with_outputs)
-        image.close()
+        stored: list[list] = []
+        self._judges = emulator_judges.Judges(self._registers, loaded.code.kernels[request["kernel"]].lds_bytes)
+        self._decoded = {}
+        self.emu.REV = request["reverse"]
+        try:
+            for x, y, z in request["workgroups"]:
+                self._judges.reset(watches_lds=not stored and not request["reverse"])
+                self.execute(loaded, request["kernel"], request["grid"], request["threads"], pointers.tobytes() + words.tobytes(), [(z, y, x)])
+                stored.append(self._judges.stores)
+            answer = _collect(request, image, stored)
+        finally:
+            image.close()
         return answer | {"seconds": time.monotonic() - begun, "findings": self._judges.findings, "problem": "",
                          "misaligned": self._judges.natural_misalignments}
 
-    def _run_workgroups(self, request: dict, kernel: emulator_object.Kernel, length: int, arguments: np.ndarray) -> list:
-        pointer = arguments.ctypes.data
+    def execute(self, loaded: Loaded, name: str, grid: Sequence[int], threads: Sequence[int], arguments: bytes,
+                workgroups: list[tuple[int, int, int]] | None = None) -> None:
+        """Run `workgroups` (z, y, x; None: all) of a kernel. ValueError when it wants more than its arguments."""
+        kernel = loaded.code.kernels[name]
+        if kernel.properties & 0x7F != 8:
+            raise ValueError(f"the kernel asks for user registers {kernel.properties:#x}; this launcher fills the kernarg pointer only")
+        held = np.zeros(max(kernel.kernarg_bytes, len(arguments)) + 256, np.uint8)
+        held[:len(arguments)] = np.frombuffer(arguments, np.uint8)
+        pointer = held.ctypes.data
+        self._entry, self._lds_bytes = loaded.start + kernel.entry_address, kernel.lds_bytes
         rsrc2 = kernel.rsrc2 & ~_LDS_BLOCKS | (kernel.lds_bytes + 511) // 512 << 15
-        self.emu.REV = request["reverse"]
-        stored: list[list] = []
-        for x, y, z in request["workgroups"]:
-            self._judges.reset(watches_lds=not stored and not request["reverse"])
-            self.emu.GIDS = [(z, y, x)]
-            self.emu.run_asm(self._entry, length, *request["grid"], *request["threads"], pointer, rsrc2, kernel.scratch_bytes, "cdna",
-                             [pointer & 0xFFFFFFFF, pointer >> 32])
-            stored.append(self._judges.stores)
-        return stored
+        self.emu.GIDS = workgroups
+        self.emu.run_asm(self._entry, loaded.length, *grid, *threads, pointer, rsrc2, kernel.scratch_bytes, "cdna",
+                         [pointer & 0xFFFFFFFF, pointer >> 32])
 
     def _registers(self, scalars: int, vectors: int, accumulators: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         array = self._state.arr
         return (array(scalars, self.emu.SGPR_COUNT), array(vectors, 256 * 64).reshape(256, 64), array(accumulators, 256 * 64).reshape(256, 64))
 
 
-def _watched(judges: emulator_judges.Judges, access: emulator_judges.Access, function: Any, arguments: list[int], own: Any = None) -> Any:
+def _watched(judges: emulator_judges.Judges | None, access: emulator_judges.Access, function: Any, arguments: list[int], own: Any = None) -> Any:
     """What the emulator's loop expects of a compiled instruction: (program with its argument numbers, runtime with its function). `own`
     does the instruction in the emulator's place and gives whether it did."""
-    watch = judges.watch if access.queue or access.name in ("S_WAITCNT", "S_BARRIER") else judges.watch_plain
+    watch = None if judges is None else judges.watch if access.queue or access.name in ("S_WAITCNT", "S_BARRIER") else judges.watch_plain
 
     def run(*buffers: Any) -> None:
         pointers = buffers[0].value, buffers[1].value, buffers[5].value
-        watch(access, pointers)
+        if watch is not None:
+            watch(access, pointers)
         if own is None or not own(pointers, buffers):
             function(*[buffers[index] for index in arguments])
 

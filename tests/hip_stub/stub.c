@@ -1,5 +1,6 @@
 // Test-only stand-in for libamdhip64.so: pretend gfx942 devices in host memory. It runs no GPU code; a launch writes a tag
-// (tags.c) that says which device drew which batch. Never a measurement, never scored.
+// (tags.c) that says which device drew which batch, or is handed to whoever asked for it (hipstub_launch: scripts/emulated_hip.py).
+// Never a measurement, never scored.
 //
 // Copies, fills and tags act when they are issued; time is virtual: work moves its stream's `ready` forward, and events become
 // ready then. Environment, read when the library is loaded and by hipstub_reload(). A SPEC is a comma list DEVICE:K[:ARG], each of
@@ -32,7 +33,7 @@ enum { OOM, PINNED_OOM, REFUSE, FAULT, HANG, BLOCK, SLOW, ABORT, SPECS };
 
 typedef struct { int id; double ready; int64_t count[COUNTERS]; } Device;
 typedef struct { Device* device; double ready; Result error; } Stream;  // and event
-typedef struct { Device* device; const uint8_t* image; } Module;
+typedef struct { Device* device; uint8_t* image; size_t size; } Module;
 typedef struct { Module* module; unsigned lds, args; char name[]; } Function;
 typedef struct { char* start; size_t size; Device* device; int pinned; } Allocation;
 
@@ -49,6 +50,9 @@ static pthread_cond_t changed;  // on CLOCK_MONOTONIC
 static __thread Device* stack[MAX_STACK];
 static __thread int depth;
 static __thread Result last;
+// Runs launches instead of tags.c when set: 0 when done. `dims`: workgroups and threads by x, y, z. Called with the stub locked.
+typedef Result Launched(const uint8_t* image, size_t size, const char* name, const unsigned* dims, void** args);
+static Launched* launched;
 
 #define LOCKED(...) do { pthread_mutex_lock(&mutex); __VA_ARGS__; pthread_mutex_unlock(&mutex); } while (0)
 static Result report(Result r) { if (r) last = r; return r; }
@@ -84,6 +88,7 @@ __attribute__((constructor)) static void start(void) {
   load();
 }
 // ---- for tests, by ctypes on the same file ----
+API void hipstub_launch(Launched* runs) { LOCKED(launched = runs); }
 API void hipstub_reload(void) { LOCKED(load()); }
 API int64_t hipstub_count(int device, int what) { return devices[device].count[what]; }
 API void hipstub_release(void) { LOCKED(released = now(); pthread_cond_broadcast(&changed)); }
@@ -277,13 +282,15 @@ API Result hipModuleLoadData(Module** m, const uint8_t* image) {
   unsigned machine = ((const Elf64_Ehdr*)image)->e_flags & 0xff;  // EF_AMDGPU_MACH
   for (unsigned i = 0; i < sizeof machines / sizeof *machines; i++)
     if (!strcmp(arch, machines[i].arch) && machines[i].machine != machine) return report(NO_BINARY);
+  const Elf64_Ehdr* header = (const Elf64_Ehdr*)image;
+  size_t size = header->e_shoff + (size_t)header->e_shnum * header->e_shentsize;  // lld ends a file with its section table
   *m = calloc(1, sizeof **m);
-  **m = (Module){current(), image};  // the image is valid only while IREE loads it
+  **m = (Module){current(), memcpy(malloc(size), image, size), size};  // IREE's is valid only while it loads it
   LOCKED(current()->count[MODULES]++);
   return OK;
 }
 API Result hipModuleLoadDataEx(Module** m, const void* image, unsigned n, void* o, void** v) { return hipModuleLoadData(m, image); }
-API Result hipModuleUnload(Module* m) { LOCKED(m->device->count[MODULES]--); free(m); return OK; }
+API Result hipModuleUnload(Module* m) { LOCKED(m->device->count[MODULES]--); free(m->image); free(m); return OK; }
 API Result hipModuleGetFunction(Function** f, Module* m, const char* name) {
   const uint32_t* found = descriptor(m->image, name);
   if (!found) return report(NOT_FOUND);
@@ -308,8 +315,11 @@ API Result hipModuleLaunchKernel(Function* f, unsigned gx, unsigned gy, unsigned
     Allocation* a = find(*(char**)args[i]);
     if (a && a->device != d) d->count[FOREIGN_POINTERS]++;
   }
-  Result r = named(REFUSE, d->id, k, &arg) ? (Result)arg : write_tag(f->name, args, f->args, d->id) ? OK : NOT_SUPPORTED;
-  if (r == NOT_SUPPORTED) fprintf(stderr, "hipstub: no tag for kernel %s of %u arguments\n", f->name, f->args);
+  const unsigned dims[] = {gx, gy, gz, bx, by, bz};
+  Result r = named(REFUSE, d->id, k, &arg) ? (Result)arg
+             : launched ? launched(f->module->image, f->module->size, f->name, dims, args)
+             : write_tag(f->name, args, f->args, d->id) ? OK : NOT_SUPPORTED;
+  if (r == NOT_SUPPORTED && !launched) fprintf(stderr, "hipstub: no tag for kernel %s of %u arguments\n", f->name, f->args);
   work(s, named(HANG, d->id, k, &arg) ? forever : named(SLOW, d->id, k, &ms) ? ms * 1e-3 : kernel_seconds);
   if (named(FAULT, d->id, k, &fault)) s->error = (Result)fault;
   int blocks = named(BLOCK, d->id, k, &arg);
