@@ -26,10 +26,12 @@ from compile import (
     manifest,
     target,
     tune_confirm,
+    tune_constraints,
     tune_module,
     tune_pack,
     tune_plot,
     tune_program,
+    tune_reference,
     tune_runner,
     tune_search,
     tune_space,
@@ -129,10 +131,12 @@ def prepared(one: Dispatch, zip_path: Path, on: Target, folder: Path, rounds: in
         entry, size = tune_program.entry(text)
         text = tune_program.stripped(tune_program.with_data(text))
         default = tune_program.build(text, folder / "default", given)
+        # on llvm-cpu IREE emits none
+        constraints = None if isinstance(space, tune_space.Space) else tune_constraints.of(tune_constraints.emitted(text, given), space.default)
     except CompileError as error:
         return f"its stand-alone program: {' '.join(str(error).split())[:300]}"
     return Sweep(space=space, scope=scope, text=text, entry=entry, bytes=size, default=default, flags=given, rounds=rounds,
-                 driver="local-sync" if on.backend == "cpu" else on.driver, result_type=written.pop())
+                 driver="local-sync" if on.backend == "cpu" else on.driver, result_type=written.pop(), constraints=constraints)
 
 
 def tune(one: Dispatch, sweep: Sweep, store: Store, folder: Path, settings: TuneSettings, deadline: float) -> tuple[Winner | None, dict[str, Any]]:
@@ -176,8 +180,13 @@ def local(zips: Sequence[Path], found: Manifest, on: Target, store: Store, setti
     if found.spec is not None:
         raise ConfigError(f"the build has the spec {found.spec.path}, and a sweep starts from the compiler's defaults; compile with --td-spec none")
     winners, panels, wanted = list[Winner](), dict[str, Scope](), chosen(zips, settings.dispatch)
+    places = {one.source_sha256: path for one, path in wanted}
     deadline = time.monotonic() + settings.budget  # reading the dumps is not searching
     for one, sweep, scratch in prepare_all(wanted, on, settings, tune_runner.machine("local-sync"), deadline):
+        error, words = tune_reference.judge(one, places[one.source_sha256], sweep)
+        print(f"{one.name}: {words}", flush=True)
+        if error is not None and error > 1:
+            continue
         winner, said = tune(one, sweep, store, scratch, settings, deadline)
         winners += [winner] if winner else []
         panels[one.name] = sweep.scope

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from compile import tune_program, tune_runner
+from compile.tune_constraints import Constraints
 from compile.tune_space import Space
 from compile.tune_space_attention import AttentionSpace
 from compile.tune_space_gpu import GpuSpace
@@ -41,6 +42,7 @@ class Sweep:
     driver: str
     rounds: int
     result_type: str  # element type of what the dispatch writes
+    constraints: Constraints | None = None  # IREE's own, where it emits them and its own choice keeps them
 
     @property
     def request(self) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def search(sweep: Sweep, store: Store, folder: Path, *, deadline: float, candida
             result = built if isinstance(built, Result) else measure(sweep, built, sweep.rounds)
             store.add(sweep.scope, point, result)
             study.tell(trial, 1 / result.ratio) if result.ratio else study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            added += 1
+            added += result.outcome != "invalid"
         for _, _, future in waiting:
             future.cancel()
     return added
@@ -112,9 +114,12 @@ def _told(space: Space | GpuSpace | AttentionSpace, point: Mapping[str, int], re
 
 
 def build(sweep: Sweep, point: Mapping[str, int], folder: Path) -> Path | Result:
-    """The candidate compiled; what the compiler said when it would not."""
+    """The candidate compiled; what the compiler said when it would not, or its constraints beforehand."""
+    setting = sweep.space.setting(point)
+    if sweep.constraints is not None and (why := sweep.constraints.refused(setting)) is not None:
+        return Result(outcome="invalid", detail=why)
     try:
-        text = tune_program.configured(sweep.text, sweep.space.match, sweep.space.setting(point), sweep.scope.target)
+        text = tune_program.configured(sweep.text, sweep.space.match, setting, sweep.scope.target)
         return tune_program.build(text, folder, sweep.flags)
     except CompileError as error:
         return Result(outcome="compile failed", detail=" ".join(str(error).split())[:500])

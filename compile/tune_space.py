@@ -32,7 +32,8 @@ AVX512, AVX2 = Registers(count=32, lanes=16), Registers(count=16, lanes=8)
 
 def registers(target: str, machine: str) -> Registers:
     """Of a target; of the target `cpu` by the instruction sets that `machine` names (compile.tune_runner.machine)."""
-    return AVX2 if target == "cpu-avx2" or (target == "cpu" and "avx512f" not in machine.split()) else AVX512
+    words = machine.split()
+    return AVX2 if target == "cpu-avx2" or (target == "cpu" and "avx2" in words and "avx512f" not in words) else AVX512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compile import compiler, dispatch_ir, dumps, target, tune, tune_program, tune_runner, tune_search, tune_space
+from compile import (
+    compiler,
+    dispatch_ir,
+    dumps,
+    target,
+    tune,
+    tune_program,
+    tune_reference,
+    tune_runner,
+    tune_search,
+    tune_space,
+)
 from compile.compiler import Task
 from compile.flags import flags
 from compile.tune_store import Result, Scope, Store
@@ -88,6 +99,16 @@ def test_a_wrong_candidate_is_told_from_a_right_one(sweep, tmp_path):
     assert result.outcome == "wrong" and "relative error" in result.detail and result.ratio is None
 
 
+def test_a_wrong_default_is_told_by_float64(sweep, zipped, tmp_path):
+    """Compared with the default alone, a candidate that makes the same mistake is right."""
+    (one, path), = tune.chosen([zipped], "matmul")
+    error, words = tune_reference.judge(one, path, sweep)
+    assert error is not None and error < 1, words
+    spoiled = tune_program.build(sweep.text.replace("0.000000e+00", "1.000000e+00"), tmp_path / "wrong", sweep.flags)
+    error, words = tune_reference.judge(one, path, replace(sweep, default=spoiled))
+    assert error is not None and error > 1, words
+
+
 def test_a_candidate_that_does_not_load_is_a_result(sweep, tmp_path):
     (tmp_path / "bad.vmfb").write_bytes(b"not an executable")
     result = tune_search.measure(sweep, tmp_path / "bad.vmfb", 3)
@@ -117,6 +138,14 @@ def test_space_refuses_what_it_cannot_tile(sweep):
     assert "pipeline" in tune_space.space(space.match, "Mmt4dTilingExpert")
     assert "contractions and convolutions" in tune_space.space(None, "DoubleTilingExpert")
     assert all(32 % value == 0 for value in space.parameters["row"])
+
+
+def test_registers_follow_the_instruction_set(sweep):
+    """A tile that fits AVX-512's registers spills AVX2's."""
+    assert tune_space.registers("cpu-avx512", "") == tune_space.registers("cpu", "EPYC avx2 avx512f") == tune_space.AVX512
+    assert tune_space.registers("cpu-avx2", "avx512f") == tune_space.registers("cpu", "EPYC avx2") == tune_space.AVX2
+    narrow = replace(sweep.space, registers=tune_space.AVX2)
+    assert "32 accumulators, at most 14" in narrow.invalid(POINT) and narrow.invalid(POINT | {"column": 8}) is None
 
 
 def test_interval_of_a_median():

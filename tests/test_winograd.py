@@ -13,17 +13,18 @@ from compile.compiler import Task
 from compile.flags import flags
 
 CPU = target.find("cpu")
-LINE = """
-    %1 = torch.prim.ListConstruct %one, %one : (!torch.int, !torch.int) -> !torch.list<int>
-    %2 = torch.aten.conv2d %x, %w, %b, {stride}, %1, %1, %one : !torch.vtensor<[2,{inputs},{height},{width}],{kind}>, !torch.vtensor<[{outputs},{inputs},3,3],{kind}>, !torch.vtensor<[{outputs}],{kind}>, !torch.list<int>, !torch.list<int>, !torch.list<int>, !torch.int -> !torch.vtensor<[2,{outputs},{result}],{kind}>
+IMAGE, FILTERS, BIAS, RESULT = (f"!torch.vtensor<[{sizes}],{{kind}}>" for sizes in (
+    "2,{inputs},{height},{width}", "{outputs},{inputs},3,3", "{outputs}", "2,{outputs},{result}"))
+LISTS = "!torch.list<int>, !torch.list<int>, !torch.list<int>, !torch.int"
+MODULE = f"""
+func.func @f(%x: {IMAGE}, %w: {FILTERS}, %b: {BIAS}) -> {RESULT} {{{{
+  %one = torch.constant.int 1
+  %1 = torch.prim.ListConstruct %one, %one : (!torch.int, !torch.int) -> !torch.list<int>
+  %2 = torch.aten.conv2d %x, %w, %b, %1, %1, %1, %one : {IMAGE}, {FILTERS}, {BIAS}, {LISTS} -> {RESULT}
+  return %2 : {RESULT}
+}}}}
 """
-MODULE = """
-func.func @f(%x: !torch.vtensor<[2,{inputs},{height},{width}],{kind}>, %w: !torch.vtensor<[{outputs},{inputs},3,3],{kind}>, %b: !torch.vtensor<[{outputs}],{kind}>) -> !torch.vtensor<[2,{outputs},{result}],{kind}> {{
-    %one = torch.constant.int 1""" + LINE + """
-    return %2 : !torch.vtensor<[2,{outputs},{result}],{kind}>
-}}
-"""
-SHAPE = {"inputs": 16, "outputs": 32, "height": 8, "width": 12, "result": "8,12", "kind": "f32", "stride": "%1"}
+SHAPE = {"inputs": 16, "outputs": 32, "height": 8, "width": 12, "result": "8,12", "kind": "f32"}
 
 
 @pytest.fixture
