@@ -18,7 +18,7 @@ from specs.record import Setting, TuningRecord
 
 SUBGROUPS, TILES, STEPS, STAGES = (1, 2, 4, 8), (1, 2, 4, 8), (1, 2, 4, 8), (1, 2, 3)
 OUTER = (1, 2, 4, 8)
-SHORT = 128  # an innermost loop of M or N below this bounds the tile, and the loop around it is tiled as well
+SHORT = 128  # an innermost loop of M or N up to this bounds the tile, and the loop around it is tiled as well
 _PIPELINE = re.compile(r"#iree_gpu\.pipeline<(\w+)> workgroup_size = \[([\d, ]+)\] subgroup_size = (\d+)")
 _CONFIG = re.compile(r"#iree_gpu\.lowering_config<\{(.*)\}>")
 _LIST = re.compile(r"(\w+) = \[([\d, ]*)\]")
@@ -99,7 +99,7 @@ def space(match: Match | None, configuration: str, target: str) -> GpuSpace | At
 
 
 def _outer(sizes: tuple[int, ...], roles: dict[str, tuple[int, ...]]) -> dict[str, int]:
-    return {role: roles[role][-2] for role in ("m", "n") if len(roles[role]) > 1 and sizes[roles[role][-1]] < SHORT}
+    return {role: roles[role][-2] for role in ("m", "n") if len(roles[role]) > 1 and sizes[roles[role][-1]] <= SHORT}
 
 
 def setting_of(configuration: str) -> Setting | str:

@@ -91,7 +91,7 @@ def pack(settings: PackSettings) -> Packed:
         folder = Path(name) / TOP
         folder.mkdir()
         mlir = Path(name) / "step.mlir"
-        packed = _exported(settings, mlir, chosen.name, chosen.driver)
+        packed = _described(settings, None if given else mlir, chosen.name, chosen.driver)
         variants = {}
         for label, file in given.items():
             shutil.copyfile(file, folder / f"{label}.vmfb")
@@ -129,8 +129,8 @@ def given_executables(settings: PackSettings) -> dict[str, Path]:
     return found
 
 
-def _exported(settings: PackSettings, mlir: Path, target: str, driver: str) -> Packed:
-    """Write the graph of the step; what the archive says, but for the executables."""
+def _described(settings: PackSettings, mlir: Path | None, target: str, driver: str) -> Packed:
+    """What the archive says of the step, but for the executables; its graph is written to `mlir`."""
     from export import checkpoint, model_config, sdxl, torch_setup
     from export.checkpoint_files import NO_CHECKPOINT
 
@@ -142,8 +142,9 @@ def _exported(settings: PackSettings, mlir: Path, target: str, driver: str) -> P
     config = model_config.read(settings.model_json)
     built: Any = checkpoint.load(config, "scheduled_unet", NO_CHECKPOINT)
     arguments = sdxl.forward_arguments(config, built, settings.batch_size)
-    aot.externalize_module_parameters(built, external_scope=SCOPE)
-    sdxl.write_mlir(built, {ENTRY: arguments}, "compiled_spunet", mlir)
+    if mlir is not None:
+        aot.externalize_module_parameters(built, external_scope=SCOPE)
+        sdxl.write_mlir(built, {ENTRY: arguments}, "compiled_spunet", mlir)
     elements = {"torch.float32": "f32", "torch.float16": "f16", "torch.int64": "i64"}
     kinds = tuple("tensor<" + "".join(f"{side}x" for side in a.shape) + elements[str(a.dtype)] + ">" for a in arguments)
     return Packed(
