@@ -72,12 +72,13 @@ def _layer(name: str, values: dict[str, Any], weights: dict[str, Tensor]) -> dic
             weight = weight * premul.view(1, -1, *(1 for _ in weight.shape[2:]))
         weights[f"{name}.weight"] = weight
         return {}
-    for key in ("input_zp", "weight_zp"):
-        if key in values and torch.count_nonzero(_array(name, values, key)):
-            raise ConfigError(f"{QUANT_PARAMS}: {name} has a {key} that is not 0; only symmetric quantization is read, "
-                              "as AMD's quant_sdxl.py of round v5.1 makes it")
+    if "input_zp" in values and torch.count_nonzero(_array(name, values, "input_zp")):
+        raise ConfigError(f"{QUANT_PARAMS}: {name} has an input_zp that is not 0; only symmetric inputs are read, as AMD's own importer does")
     scale = _array(name, values, "weight_scale").flatten()
-    codes = (weight / scale.view(-1, *(1 for _ in weight.shape[1:]))).round().clamp(-128, 127).to(torch.int8)
+    units = (weight / scale.view(-1, *(1 for _ in weight.shape[1:]))).round()
+    if "weight_zp" in values:
+        _require_symmetric(name, units, _array(name, values, "weight_zp"))
+    codes = units.clamp(-128, 127).to(torch.int8)
     bias, found = weights.pop(f"{name}.bias", None), {}
     for part, target in _targets(name, len(scale)):
         weights[f"{target}.weight"], weights[f"{target}.weight_scale"] = codes[part].clone(), scale[part].clone()
@@ -87,6 +88,22 @@ def _layer(name: str, values: dict[str, Any], weights: dict[str, Tensor]) -> dic
             weights[f"{target}.bias"] = bias[part].clone()
         found[target] = float(_array(name, values, "input_scale")) * INT8_INPUT_STEPS
     return found
+
+
+def _require_symmetric(name: str, units: Tensor, zero: Tensor) -> None:
+    """ConfigError unless codes without a zero point are the same weights. units: rounded weights over their scale.
+
+    Two versions of Brevitas' exporter were read. One (072a02b) writes the zero point less 128 whatever it is, so that a symmetric
+    layer says -128; the other only where it is not 0. A zero point z, as shark-ai's importer reads it, holds -128 - z to 127 - z.
+    """
+    if not torch.count_nonzero(zero):
+        return
+    zero = zero.view(-1, *(1 for _ in units.shape[1:]))
+    held = ((units >= -128 - zero) & (units <= 127 - zero)) | (zero == -128)
+    if not bool((held & (units.abs() <= 127)).all()):
+        raise ConfigError(f"{QUANT_PARAMS}: {name} has weight_zp {float(zero.min()):g} to {float(zero.max()):g} and weights of "
+                          f"{float(units.min()):g} to {float(units.max()):g} steps; int8 codes without a zero point hold -127 to 127. "
+                          "Quantize the weights symmetrically")
 
 
 def _targets(name: str, outputs: int) -> Iterator[tuple[slice, str]]:

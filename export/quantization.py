@@ -1,14 +1,15 @@
 """Quantization: what calibration found for the layers of one UNet, in a strict document, with tensors beside it where there are any.
 
-A folder holds quantization.json and, when the document names digests, the two safetensors files below. Scales are symmetric and no
-layer has a zero point. Ranges are largest magnitudes, so one document serves int8, float8_e4m3fn and float8_e4m3fnuz.
+A folder holds quantization.json and, when the document names digests, the two safetensors files below. Ranges are largest magnitudes,
+so one document serves int8, float8_e4m3fn and float8_e4m3fnuz. Weights are symmetric; so are inputs, but for int8 layers in `zeros`.
 
     input scale    input_amax / 128 (int8, AMD's rule), / 448 (float8_e4m3fn), / 240 (float8_e4m3fnuz); one a layer
     weight scale   largest magnitude of an output channel / 127 (int8), / 448 (FP8); one an output channel
 
-UNET_TENSORS: <layer>.premul float32 [in] multiplies the input before it is rounded (SmoothQuant); <layer>.weight int8 and
-<layer>.weight_scale float32 [out] are codes made by someone else. Anything else is a float parameter that replaces the checkpoint's.
-Without <layer>.weight the codes are made from the checkpoint at export.
+UNET_TENSORS, of ours for int8: <layer>.input_step float32 [in] is what one code of each input channel is worth, instead of the input
+scale, and <layer>.output_shift float32 [out] what the rounding adds to the output on average. Of AMD's: <layer>.premul float32 [in]
+multiplies the input before it is rounded (SmoothQuant); <layer>.weight int8 and <layer>.weight_scale float32 [out] are their codes.
+Anything else is a float parameter that replaces the checkpoint's. Without <layer>.weight codes are made from the checkpoint at export.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ireeperf.errors import ConfigError, MissingFileError
 
 FOLDER, NAME = "quantization", "quantization.json"
 UNET_TENSORS, VAE_TENSORS = "unet.safetensors", "vae.safetensors"
+INPUT_STEP, OUTPUT_SHIFT = "input_step", "output_shift"
 # AMD's published layout: what their scripts call its folder, beside the checkpoint or in it, and the files in it
 AMD_FOLDER, AMD_PARAMS, AMD_QUANT_PARAMS, AMD_VAE = "safetensors_quant", "params.safetensors", "quant_params.json", VAE_TENSORS
 INT8_INPUT_STEPS = 128  # calibration.md of SHARK-MLPERF: max_val = 128, and 128 itself is clamped to 127
@@ -48,8 +50,9 @@ class Quantization:
     samples: int = 0
     steps: int = 0
     guidance_scale: float = 0.0
-    smoothing: float = 0.0  # SmoothQuant's strength, 0 without
+    early_weight: float = 1.0  # of an input before the last two steps beside one in them
     layers: dict[str, float] = field(default_factory=dict)  # linear layer or convolution -> input_amax
+    zeros: dict[str, int] = field(default_factory=dict)  # layer -> the int8 code of 0.0, where it is not 0
     attentions: dict[str, AttentionRange] = field(default_factory=dict)
     tensors_sha256: dict[str, str] = field(default_factory=dict)  # file beside the document -> digest
 
@@ -59,6 +62,9 @@ class Quantization:
         wrong = [name for name, amax in ranges.items() if not 0 < amax < float("inf")]
         if wrong:
             raise ConfigError(f"the range of {wrong[0]} is {ranges[wrong[0]]} ({len(wrong)} are not positive numbers); calibrate again")
+        outside = [name for name, zero in self.zeros.items() if not -128 <= zero <= 127]
+        if outside:
+            raise ConfigError(f"the code of zero of {outside[0]} is {self.zeros[outside[0]]}; -128 to 127, calibrate again")
 
     def input_amax(self, layer: str) -> float:
         """ConfigError when the layer was not calibrated."""

@@ -37,10 +37,11 @@ class QuantizeSettings:
     model_json: Path | None
     checkpoint: Path
     samples: Path | None
+    first: int
     count: int
     batch_size: int
     steps: int | None
-    smoothing: float
+    early_weight: float
     import_amd: Path | None
     output: Path | None
 
@@ -50,29 +51,31 @@ def parse(argv: Sequence[str] | None = None) -> QuantizeSettings:
     parser.add_argument("--model-json", type=Path, help="model config: export/configs/*.json")
     parser.add_argument("--checkpoint", type=Path, required=True, help="folder in diffusers layout")
     parser.add_argument("--samples", type=Path, help="sample set to calibrate on: export.samples of MLPerf's 500 calibration captions")
-    parser.add_argument("--count", type=int, default=500, help="only the first samples (default %(default)s)")
+    parser.add_argument("--first", type=int, default=0, help="the first sample drawn: leave out those of a gate (default %(default)s)")
+    parser.add_argument("--count", type=int, default=500, help="samples drawn (default %(default)s)")
     parser.add_argument("--batch-size", type=int, default=1, help="samples at a time (default %(default)s)")
     parser.add_argument("--steps", type=int, help="denoising steps a sample (default: the model JSON's)")
-    parser.add_argument("--smoothing", type=float, default=0.9, metavar="A", help="strength of SmoothQuant, 0 (off) to below 1 "
-                        "(default %(default)s, AMD's)")
+    parser.add_argument("--early-weight", type=float, default=0.01, metavar="W", help="what an input of the steps before the last two "
+                        "weighs beside one of theirs, above 0 to 1 (default %(default)s)")
     parser.add_argument("--import-amd", type=Path, metavar="FOLDER", help="AMD's params.safetensors and quant_params.json, no calibration")
     parser.add_argument("--output", type=Path, help="folder to write (default <checkpoint>/quantization)")
     settings = QuantizeSettings(**vars(parser.parse_args(argv)))
     if (settings.import_amd is None) == (settings.samples is None or settings.model_json is None):
         raise ConfigError("give --model-json and --samples to calibrate, or --import-amd to import; one of the two")
-    if settings.count < 1 or settings.batch_size < 1 or (settings.steps is not None and settings.steps < 1):
-        raise ConfigError(f"--count {settings.count}, --batch-size {settings.batch_size} and --steps {settings.steps} must be at least 1")
-    if not 0 <= settings.smoothing < 1:
-        raise ConfigError(f"--smoothing is {settings.smoothing}; 0 (off) to below 1")
+    if settings.count < 1 or settings.batch_size < 1 or settings.first < 0 or (settings.steps is not None and settings.steps < 1):
+        raise ConfigError(f"--count {settings.count}, --batch-size {settings.batch_size} and --steps {settings.steps} must be at least 1, "
+                          f"--first {settings.first} at least 0")
+    if not 0 < settings.early_weight <= 1:
+        raise ConfigError(f"--early-weight is {settings.early_weight}; above 0 to 1")
     return settings
 
 
 def calibrate(config: ModelConfig, settings: QuantizeSettings, samples: SampleSet) -> tuple[Quantization, dict[str, Any]]:
-    """Draw samples with the unquantized UNet (no picture is decoded) and keep the maxima; the document and its tensors."""
+    """Draw samples with the unquantized UNet (no picture is decoded), see what its layers read; the document and its tensors."""
     import torch
 
     from export import checkpoint as checkpoints
-    from export.calibrate import observed, ranges, smoothed
+    from export.calibrate import Rows, fitted, observed, ranges
 
     if samples.max_seq_len != config.max_seq_len or samples.latents.shape[1:] != config.latent_shape:
         raise ConfigError(f"the samples have {samples.max_seq_len} tokens and latents {samples.latents.shape[1:]}, the model JSON says "
@@ -80,16 +83,18 @@ def calibrate(config: ModelConfig, settings: QuantizeSettings, samples: SampleSe
     steps, batch_size, checkpoint = settings.steps or config.num_inference_steps, settings.batch_size, str(settings.checkpoint)
     plain = replace(config, unet_quant_dtype=None, use_fp8_punet=None, unet_precision=None, layer_precisions={}, num_inference_steps=steps)
     clip, unet = (checkpoints.load(plain, module, checkpoint) for module in ("clip", "scheduled_unet"))
-    count = min(settings.count, len(samples))
-    started = time.monotonic()
-    with torch.no_grad(), observed(unet.unet) as maxima:
-        for first in range(0, count, batch_size):
-            rows = range(first, min(first + batch_size, count))
+    if settings.first >= len(samples):
+        raise ConfigError(f"--first is {settings.first}; {settings.samples} has {len(samples)} samples")
+    last = min(settings.first + settings.count, len(samples))
+    batches = [range(first, min(first + batch_size, last)) for first in range(settings.first, last, batch_size)]
+    started, inputs = time.monotonic(), Rows(steps, steps * len(batches))
+    with torch.no_grad(), observed(unet.unet, inputs) as maxima:
+        for rows in batches:
             draw(clip, unet, samples, rows, config.guidance_scale, steps)
-            print(f"calibrated {rows[-1] + 1} of {count} samples: {time.monotonic() - started:.0f} s", flush=True)
-    premuls = smoothed(unet.unet, maxima, settings.smoothing)
-    return ranges(maxima, premuls, model=config.model, captions=f"{samples.name} {samples.digest}", samples=count, steps=steps,
-                  guidance_scale=config.guidance_scale, smoothing=settings.smoothing), premuls
+            print(f"calibrated on samples {settings.first} to {rows[-1]} of {last - 1}: {time.monotonic() - started:.0f} s", flush=True)
+    tensors, zeros = fitted(unet.unet, inputs, settings.early_weight)
+    return ranges(maxima, model=config.model, captions=f"{samples.name} {samples.digest} from {settings.first}", samples=last - settings.first,
+                  steps=steps, guidance_scale=config.guidance_scale, early_weight=settings.early_weight, zeros=zeros), tensors
 
 
 def draw(clip: Any, unet: Any, samples: SampleSet, rows: Sequence[int], guidance_scale: float, steps: int) -> Any:

@@ -18,14 +18,15 @@ from export.quantization import INT8_INPUT_STEPS, INT8_WEIGHT_STEPS, AttentionRa
 INT8 = torch.int8
 
 
-def encode(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """float32 in units of the scale as codes of `dtype`, ties to even, beyond its range its largest.
+def encode(values: Tensor, dtype: torch.dtype, zero: int = 0) -> Tensor:
+    """float32 in units of the scale as codes of `dtype`, ties to even, beyond its range its largest. zero: int8's code of 0.0.
 
     Below the smallest normal FP8 number values are rounded to the grid there before the cast: IREE's cast on a CPU (3.13) gives
     zero for what should round up to that number.
     """
     if dtype == INT8:
-        return values.round().clamp(-128, 127).to(INT8)
+        codes = values.round()
+        return (codes + zero if zero else codes).clamp(-128, 127).to(INT8)
     info = torch.finfo(dtype)
     values = values.clamp(-info.max, info.max)
     step = info.smallest_normal / 8
@@ -50,9 +51,10 @@ def encode_weight(weight: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 class QuantizedLayer(nn.Module):
     """A linear layer or a convolution (square kernel, equal strides and padding) over codes of `dtype`."""
 
-    def __init__(self, layer: nn.Linear | nn.Conv2d, dtype: torch.dtype) -> None:
+    def __init__(self, layer: nn.Linear | nn.Conv2d, dtype: torch.dtype, zero: int = 0) -> None:
         super().__init__()
-        self.dtype, self.convolves = dtype, isinstance(layer, nn.Conv2d)
+        self.dtype, self.convolves, self.zero = dtype, isinstance(layer, nn.Conv2d), zero
+        assert not zero or (dtype == INT8 and layer.bias is not None), "the bias takes in what the code of zero adds"
         outputs, inputs = layer.weight.shape[:2]
         if isinstance(layer, nn.Conv2d):
             assert layer.groups == 1 and layer.dilation == (1, 1) and isinstance(layer.padding[0], int)
@@ -72,16 +74,18 @@ class QuantizedLayer(nn.Module):
         self.input_multiplier.copy_((ones if premul is None else premul.float().flatten()) / input_scale)
         self.output_scale.copy_(weight_scale.float().flatten() * input_scale)
         if self.bias is not None and bias is not None:
-            self.bias.copy_(bias.float())
+            # sums have zero x weight codes too much at every place, padding included: it is padded with that code
+            self.bias.copy_(bias.float() - self.output_scale * self.zero * codes.flatten(1).float().sum(1))
 
     def forward(self, input: Tensor, *unused: Any) -> Tensor:
         """[..., in] for a linear layer, [B, in, H, W] for a convolution; the dtype goes in and comes out."""
         if self.convolves:
-            codes = encode(input.float() * self.input_multiplier.view(-1, 1, 1), self.dtype)
+            codes = encode(input.float() * self.input_multiplier.view(-1, 1, 1), self.dtype, self.zero)
             convolve = ops.int8_convolution if self.dtype == INT8 else ops.fp8_convolution
-            sums = convolve(codes, self.weight, self.stride, self.padding).float() * self.output_scale.view(-1, 1, 1)
+            edge = (self.zero,) if self.zero else ()
+            sums = convolve(codes, self.weight, self.stride, self.padding, *edge).float() * self.output_scale.view(-1, 1, 1)
             return (sums if self.bias is None else sums + self.bias.view(-1, 1, 1)).to(input.dtype)
-        rows = encode(input.reshape(-1, input.shape[-1]).float() * self.input_multiplier, self.dtype)
+        rows = encode(input.reshape(-1, input.shape[-1]).float() * self.input_multiplier, self.dtype, self.zero)
         multiply = ops.int8_matmul if self.dtype == INT8 else ops.fp8_matmul
         sums = multiply(rows, self.weight).float() * self.output_scale
         out = (sums if self.bias is None else sums + self.bias).to(input.dtype)

@@ -115,24 +115,24 @@ def _batch_matmul(prefix: str, values: list[Value], numbers: list[int], out: Val
 
 def _convolution(prefix: str, values: list[Value], numbers: list[int], out: Value) -> list[str]:
     image, weight = values
-    stride, padding = numbers
+    stride, padding, *edge = numbers
     lines = _as_fp8(prefix, weight, image.element) if out.element == "f32" else []
     if padding:
-        lines += _padded(prefix, image, padding)
+        lines += _padded(prefix, image, padding, *edge)
     step = "" if stride == 1 else f" * {stride}"
     loops = "(b, f, y, x, c, r, s)"
     maps = (f"{loops} -> (b, c, y{step} + r, x{step} + s)", f"{loops} -> (f, c, r, s)", f"{loops} -> (b, f, y, x)")
     return lines + _contraction(prefix, image, weight, out, maps, "pppprrr")
 
 
-def _padded(prefix: str, image: Value, padding: int) -> list[str]:
-    """Zeros around each picture: code 0 is the value 0 in every type."""
-    zero = "0 : i8" if image.element == "i8" else f"0.0 : {image.element}"
+def _padded(prefix: str, image: Value, padding: int, edge: int = 0) -> list[str]:
+    """The code of zero around each picture: `edge` for int8, and code 0 is the value 0 in every FP8."""
+    zero = f"{edge} : i8" if image.element == "i8" else f"0.0 : {image.element}"
     old, old_type = image.name, image.type
     image.name, image.sides = f"{prefix}_padded", [*image.sides[:2], *(side + 2 * padding for side in image.sides[2:])]
-    edge = f"[0, 0, {padding}, {padding}]"
+    sides = f"[0, 0, {padding}, {padding}]"
     return [f"{prefix}_edge = arith.constant {zero}",
-            f"{image.name} = tensor.pad {old} low{edge} high{edge} {{",
+            f"{image.name} = tensor.pad {old} low{sides} high{sides} {{",
             "^bb0(%i: index, %j: index, %k: index, %l: index):",
             f"  tensor.yield {prefix}_edge : {image.element}",
             f"}} : {old_type} to {image.type}"]

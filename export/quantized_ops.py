@@ -40,12 +40,13 @@ def _(rows: Tensor, weight: Tensor) -> Tensor:
 
 
 @torch.library.custom_op(f"{NAMESPACE}::int8_convolution", mutates_args=())
-def int8_convolution(image: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
-    """image [B, C, H, W] int8, weight [F, C, k, k] int8 -> [B, F, H', W'] int32, exact.
+def int8_convolution(image: Tensor, weight: Tensor, stride: int, padding: int, edge: int = 0) -> Tensor:
+    """image [B, C, H, W] int8 padded with code `edge`, weight [F, C, k, k] int8 -> [B, F, H', W'] int32, exact.
 
     By way of float32, whose sums are exact below 2^24: the weight goes in two halves of 4 bits. Where those are too long, float64.
     """
-    convolve = functools.partial(torch.nn.functional.conv2d, stride=stride, padding=padding)
+    image = torch.nn.functional.pad(image, (padding,) * 4, value=edge)
+    convolve = functools.partial(torch.nn.functional.conv2d, stride=stride)
     if weight[0].numel() * 128 * 15 >= 2**24:
         return convolve(image.double(), weight.double()).to(torch.int32)
     high = weight >> 4  # rounds down: the rest is 0 to 15
@@ -54,7 +55,7 @@ def int8_convolution(image: Tensor, weight: Tensor, stride: int, padding: int) -
 
 
 @int8_convolution.register_fake
-def _(image: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+def _(image: Tensor, weight: Tensor, stride: int, padding: int, edge: int = 0) -> Tensor:
     return image.new_empty(_convolved(image, weight, stride, padding), dtype=torch.int32)
 
 

@@ -12,7 +12,7 @@ from export import amd_parameters, precision, quantization
 from export import quantized_ops as ops
 from export.model_config import ModelConfig, Precision
 from export.precision import Fp8Format
-from export.quantization import UNET_TENSORS, Quantization
+from export.quantization import INPUT_STEP, INT8_INPUT_STEPS, OUTPUT_SHIFT, UNET_TENSORS, Quantization
 from export.quantized_layers import INT8, AttentionScales, Fp8Attention, QuantizedLayer, encode_weight, score_scale
 from ireeperf.errors import ConfigError, ExportError
 
@@ -68,11 +68,14 @@ def _used(config: ModelConfig, unet: nn.Module) -> set[str]:
 
 def _quantized(name: str, layer: Any, chosen: Precision, fp8: Fp8Format, found: Quantization | None, tensors: dict[str, Tensor]) -> QuantizedLayer:
     dtype = INT8 if chosen == "int8" else FP8[fp8]
-    quantized = QuantizedLayer(layer, dtype)
+    quantized = QuantizedLayer(layer, dtype, found.zeros.get(name, 0) if found is not None and dtype == INT8 else 0)
     if found is None:
         return quantized
-    premul, bias = tensors.get(f"{name}.premul"), layer.bias
+    premul, bias, amax = tensors.get(f"{name}.premul"), layer.bias, found.input_amax(name)
     weight = tensors.get(f"{name}.weight")
+    if dtype == INT8 and f"{name}.{INPUT_STEP}" in tensors:
+        premul, amax = 1 / tensors[f"{name}.{INPUT_STEP}"], float(INT8_INPUT_STEPS)
+        bias = None if bias is None else bias.float() - tensors[f"{name}.{OUTPUT_SHIFT}"]
     if weight is None:
         divided = layer.weight.float() if premul is None else layer.weight.float() / _row(premul, layer.weight)
         codes, scale = encode_weight(divided, dtype)
@@ -80,7 +83,7 @@ def _quantized(name: str, layer: Any, chosen: Precision, fp8: Fp8Format, found: 
         codes, scale = weight, tensors[f"{name}.weight_scale"]
     else:  # int8 codes of someone else, in another precision
         codes, scale = encode_weight(weight.float() * _column(tensors[f"{name}.weight_scale"], weight), dtype)
-    quantized.fill(codes, scale, found.input_amax(name), premul, bias)
+    quantized.fill(codes, scale, amax, premul, bias)
     return quantized
 
 
@@ -90,7 +93,7 @@ def _replace_floats(unet: nn.Module, tensors: dict[str, Tensor]) -> None:
     coded = {name.removesuffix(".weight_scale") for name in tensors if name.endswith(".weight_scale")}
     for name, value in tensors.items():
         layer, _, part = name.rpartition(".")
-        if part in ("premul", "weight_scale") or (part == "weight" and layer in coded):
+        if part in ("premul", "weight_scale", INPUT_STEP, OUTPUT_SHIFT) or (part == "weight" and layer in coded):
             continue
         if name not in own or own[name].shape != value.shape:
             raise ExportError(f"the quantization's tensor {name} {list(value.shape)} does not fit the checkpoint's UNet; "

@@ -19,7 +19,7 @@ from tests import tiny_sdxl
 torch_setup.prepare()
 torch = pytest.importorskip("torch")
 from export import quantized_unet  # noqa: E402
-from export.calibrate import Maxima, observed, ranges, smoothed  # noqa: E402
+from export.calibrate import Maxima, Rows, fitted, input_codes, observed, ranges, shared_inputs  # noqa: E402
 from export.quantized_layers import INT8, QuantizedLayer  # noqa: E402
 
 pytestmark = [pytest.mark.filterwarnings(f"ignore::{kind}") for kind in tiny_sdxl.LIBRARY_WARNINGS]
@@ -83,10 +83,17 @@ def save_amd(folder: Path, plain: Any, maxima: Maxima, premul: float = 2.0) -> N
     (folder / quantization.AMD_QUANT_PARAMS).write_text(json.dumps(params))
 
 
-def calibrated(plain: Any) -> Maxima:
-    with torch.no_grad(), observed(plain) as maxima:
+def calibrated(plain: Any, rows: Rows | None = None) -> Maxima:
+    with torch.no_grad(), observed(plain, rows or Rows(1, 1)) as maxima:
         plain(**arguments())
     return maxima
+
+
+def fit(plain: Any) -> tuple[Quantization, dict[str, Any]]:
+    rows = Rows(1, 1)
+    maxima = calibrated(plain, rows)
+    tensors, zeros = fitted(plain, rows, 1.0)
+    return ranges(maxima, model="tiny", zeros=zeros), tensors
 
 
 def quantized(config: ModelConfig, found: Quantization, tensors: dict[str, Any]) -> Any:
@@ -104,7 +111,7 @@ def error(found: Any, plain: Any) -> float:
 def test_a_quantized_unet_is_near_the_unet_and_amds_layout_gives_the_same(tmp_path: Path) -> None:
     plain = unet()
     maxima = calibrated(plain)
-    ours = quantized(amd(), ranges(maxima, {}, model="tiny"), {})
+    ours = quantized(amd(), ranges(maxima, model="tiny"), {})
     assert error(ours, plain) < 0.05
     save_amd(tmp_path / "quant", plain, maxima)
     theirs = quantized(amd(), *quantized_unet.load(tmp_path / "quant"))
@@ -115,20 +122,52 @@ def test_a_quantized_unet_is_near_the_unet_and_amds_layout_gives_the_same(tmp_pa
         assert error(quantized(config, *quantized_unet.load(tmp_path / "quant")), plain) < limit
 
 
-def test_smoothing_changes_codes_and_keeps_the_function() -> None:
+def test_steps_by_channel_round_better_than_one_range(tmp_path: Path) -> None:
     plain = unet()
-    maxima = calibrated(plain)
-    premuls = smoothed(plain, maxima, 0.9)
-    attention = [premuls[f"{BLOCK}.attn1.{part}.premul"] for part in ("to_q", "to_k", "to_v")]
-    assert all(torch.equal(one, attention[0]) for one in attention), "one input is rounded once"
-    assert not smoothed(plain, maxima, 0)
-    found = ranges(maxima, premuls, model="tiny")
-    assert error(quantized(amd(), found, premuls), plain) < 0.05
-    assert error(quantized(amd(), found, {}), plain) > 0.05, "ranges of smoothed inputs are not those of the inputs"
+    found, tensors = fit(plain)
+    for first, readers in shared_inputs(plain).items():
+        assert all(torch.equal(tensors[f"{name}.input_step"], tensors[f"{first}.input_step"]) for name in readers), "one input, one rounding"
+    assert sorted(shared_inputs(plain)[f"{BLOCK}.attn1.to_q"]) == [f"{BLOCK}.attn1.{part}" for part in ("to_k", "to_q", "to_v")]
+    moved = {name for name in found.zeros if found.zeros[name] < -64}
+    assert "mid_block.resnets.0.conv1" in moved and len(moved) > 5, "after SiLU few codes are below that of zero"
+    assert not any("shortcut" in name or "attn" in name for name in found.zeros)
+    only = amd(layer_precisions={"*attn1": "fp16", "*attn2": "fp16"})
+    assert error(quantized(only, found, tensors), plain) < 0.75 * error(quantized(only, dataclasses.replace(found, zeros={}), {}), plain)
+    quantize.write(found, tensors, tmp_path)
+    assert error(quantized(only, *quantized_unet.load(tmp_path)), quantized(only, found, tensors)) == 0
+    floats = quantized(amd(layer_precisions={"*": "fp16"}), found, tensors)
+    assert error(floats, plain) == 0, "what is of int8 changes no layer that stays float"
+
+
+def test_one_channel_of_large_values_leaves_the_others_their_steps() -> None:
+    draw = torch.Generator().manual_seed(3)
+    rows = torch.randn((4000, 8), generator=draw) * torch.tensor([100.0] + [1.0] * 7)
+    even = torch.ones(len(rows)) / len(rows)
+    step, zero = input_codes(rows, even, torch.ones(8), True)
+    assert zero == 0 and float(step[0] / step[1:].max()) > 50
+    assert input_codes(rows.abs(), even, torch.ones(8), True)[1] == -112
+    assert input_codes(rows.abs(), even, torch.ones(8), False)[1] == 0, "without a bias the code of zero cannot move"
+    late = torch.where(torch.arange(len(rows)) < 2000, 1.0, 1e-6)
+    rows[2000:] *= 3
+    assert float(input_codes(rows, late, torch.ones(8), True)[0].max()) < 1.2 * float(step.max()), "rows of no weight set no step"
+    assert float(input_codes(rows, even, torch.ones(8), True)[0].max()) > 2 * float(step.max())
+
+
+def test_what_is_kept_of_the_inputs_is_bounded_and_half_of_it_late() -> None:
+    rows = Rows(20, 20 * 300)
+    for _ in range(20 * 300):
+        rows.see("conv", torch.ones((1, 64, 8, 8)), True)
+    kept, weights = rows.of("conv", 0.5)
+    assert 0.9 < kept.numel() * 4 / (4 << 20) < 1.1
+    late = torch.cat([torch.full((len(part),), late) for late, part in rows.kept["conv"]])
+    assert 0.45 < float(late.float().mean()) < 0.55
+    assert float(weights[late].sum()) == pytest.approx(2 / (2 + 18 * 0.5), rel=1e-4)
 
 
 @pytest.mark.parametrize(("edit", "message"), [
-    (lambda p: p[f"{BLOCK}.ff.net.2"].update(weight_zp=[3.0] * 32), "weight_zp that is not 0"),
+    (lambda p: p[f"{BLOCK}.ff.net.2"].update(weight_zp=[3.0] * 32), "weight_zp 3 to 3 and weights of -127 to 127 steps"),
+    (lambda p: p[f"{BLOCK}.ff.net.2"].update(weight_scale=[1e-5] * 32, weight_zp=[-128.0] * 32), "int8 codes without a zero point hold"),
+    (lambda p: p[f"{BLOCK}.ff.net.2"].update(input_zp=1), "input_zp that is not 0"),
     (lambda p: p[f"{BLOCK}.ff.net.2"].pop("input_scale"), "no valid input_scale"),
     (lambda p: p.pop(f"{BLOCK}.attn1.out_k"), "out_q, out_k, out_v are needed"),
     (lambda p: p.update(absent=p[f"{BLOCK}.ff.net.2"]), "lacks absent.weight"),
@@ -142,6 +181,20 @@ def test_what_is_wrong_in_amds_files_is_named(tmp_path: Path, edit: Any, message
     path.write_text(json.dumps(params))
     with pytest.raises(ConfigError, match=message):
         quantized_unet.load(tmp_path / "quant")
+
+
+def test_a_symmetric_layer_may_state_minus_128(tmp_path: Path) -> None:
+    """As the exporter that takes 128 off every zero point writes it; and a zero point under which no weight saturates."""
+    plain = unet()
+    save_amd(tmp_path / "quant", plain, calibrated(plain))
+    _, wanted = quantized_unet.load(tmp_path / "quant")
+    path = tmp_path / "quant" / quantization.AMD_QUANT_PARAMS
+    params = json.loads(path.read_text())
+    params[f"{BLOCK}.ff.net.2"]["weight_zp"] = [-128.0] * 32
+    params[f"{BLOCK}.ff.net.0.proj"]["weight_zp"] = [-1.0] * 255 + [0.0]
+    path.write_text(json.dumps(params))
+    _, tensors = quantized_unet.load(tmp_path / "quant")
+    assert all(torch.equal(tensors[name], wanted[name]) for name in wanted) and tensors.keys() == wanted.keys()
 
 
 def test_amds_folder_is_the_default_where_it_is(tmp_path: Path) -> None:
@@ -160,6 +213,8 @@ def test_a_range_that_is_none_and_a_layer_without_one_are_named() -> None:
     for amax in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ConfigError, match="the range of conv is"):
             Quantization(model="tiny", source="calibrated", layers={"conv": amax})
+    with pytest.raises(ConfigError, match="the code of zero of conv is 128"):
+        Quantization(model="tiny", source="calibrated", zeros={"conv": 128})
     found = Quantization(model="tiny", source="calibrated", attentions={"attn": AttentionRange(query_amax=1.0, key_amax=1.0, value_amax=1.0)})
     with pytest.raises(ConfigError, match="no range for layer 'conv'"):
         found.input_amax("conv")
@@ -199,7 +254,7 @@ def test_the_export_key_follows_what_reaches_the_graph(tmp_path: Path, monkeypat
 
 def test_a_graph_without_weights_has_the_parameters_of_one_with_them() -> None:
     plain = unet()
-    filled = quantized(amd(), ranges(calibrated(plain), {}, model="tiny"), {})
+    filled = quantized(amd(), *fit(plain))
     bare = unet()
     quantized_unet.quantize(bare, amd(), "fnuz", None, {})
     shapes = [{name: (value.shape, value.dtype) for name, value in one.state_dict().items()} for one in (filled, bare)]
@@ -230,5 +285,5 @@ def test_scaled_convolutions_keep_the_picture() -> None:
 def test_the_command_line_wants_one_of_two(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="to calibrate, or --import-amd"):
         quantize.parse(["--checkpoint", str(tmp_path)])
-    with pytest.raises(ConfigError, match="--smoothing is 1.0"):
-        quantize.parse(["--checkpoint", str(tmp_path), "--import-amd", "x", "--smoothing", "1"])
+    with pytest.raises(ConfigError, match="--early-weight is 0.0"):
+        quantize.parse(["--checkpoint", str(tmp_path), "--import-amd", "x", "--early-weight", "0"])

@@ -79,7 +79,7 @@ class Products(torch.nn.Module):
         pixels = encode(image * 3, self.dtype)
         whole, picture = encode(rows * 40, INT8), encode(image * 40, INT8)
         heads = encode(states * 2, self.dtype)
-        return (ops.int8_matmul(whole, weight), ops.int8_convolution(picture, kernel, 1, 1), ops.int8_convolution(picture, kernel, 2, 1),
+        return (ops.int8_matmul(whole, weight), ops.int8_convolution(picture, kernel, 1, 1), ops.int8_convolution(picture, kernel, 2, 1, -96),
                 ops.fp8_matmul(narrow, weight), ops.fp8_convolution(pixels, kernel, 1, 1), ops.wide_batch_matmul(heads[0], heads[1]),
                 ops.fp8_attention(heads, heads, heads, torch.tensor(0.3)))
 
@@ -120,6 +120,20 @@ def test_a_quantized_layer_is_near_the_layer(dtype: Any, limit: float, kind: str
     assert float((found - wanted).norm() / wanted.norm()) < limit
     quantized.fill(codes, scale, float(seen.abs().max()), None, layer.bias)
     assert float((quantized(x) - wanted).norm() / wanted.norm()) > 2 * limit, "premul is used"
+
+
+@pytest.mark.parametrize("kind", ["linear", "3x3"])
+def test_a_code_of_zero_that_moved_is_taken_out_again_at_the_edges_too(kind: str) -> None:
+    draw = torch.Generator().manual_seed(1)
+    layer = torch.nn.Linear(64, 48) if kind == "linear" else torch.nn.Conv2d(64, 48, 3, padding=1)
+    layer.requires_grad_(False)
+    x = torch.nn.functional.silu(3 * torch.randn((5, 7, 64) if kind == "linear" else (2, 64, 6, 5), generator=draw))
+    wanted, errors = layer(x), {}
+    for zero in (0, -96):
+        quantized = QuantizedLayer(layer, INT8, zero)
+        quantized.fill(*encode_weight(layer.weight, INT8), float(x.max()) * 128 / (127 - zero), None, layer.bias)
+        errors[zero] = (quantized(x) - wanted).norm()
+    assert errors[-96] < 0.75 * errors[0]
 
 
 def test_an_operator_without_a_lowering_is_an_error() -> None:
