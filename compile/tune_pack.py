@@ -80,7 +80,8 @@ def judged(answer: dict[str, Any], tolerance: float, clock: str, baselines: Sequ
     sides = [[value for value in values if value <= DISTURBED * min(values)] for values in (baselines, [one["wall"] for one in answer["rounds"]])]
     (low, middle, high), (own_low, own, own_high) = (tune_search.interval(values) for values in sides)
     return Result(outcome="time", detail=f"relative error {answer['error']:.1e}, {len(sides[1])} of {len(answer['rounds'])} rounds undisturbed",
-                  ratio=middle / own, ratio_low=low / own_high, ratio_high=high / own_low, baseline_us=middle, tuned_us=own, runs=len(sides[1]))
+                  ratio=middle / own, ratio_low=low / own_high, ratio_high=high / own_low, baseline_us=round(middle, 2),
+                  tuned_us=round(own, 2), runs=len(sides[1]))
 
 
 def baselines(found: Measurements) -> dict[tuple[Scope, Phase], list[float]]:

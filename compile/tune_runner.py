@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 RUN_SECONDS = 300
+_KEPT: list[Any] = []  # parameters' memory, which an index only points to
 BLOCK = 1 << 24  # a buffer may span the whole program's memory: beyond 16 Mi elements the numbers repeat
 
 
@@ -50,11 +52,18 @@ def opened(path: str, config: Any, parameters: Any = None) -> Any:
     return rt.SystemContext(vm_modules=[*modules, loaded], config=config).modules[loaded.name]
 
 
+@functools.cache
+def _block(dtype: str) -> Any:
+    import numpy as np
+
+    return np.random.default_rng(0).standard_normal(BLOCK, np.float32).astype(dtype)
+
+
 def drawn(count: int, dtype: str) -> Any:
     """`count` random normal numbers, equal every time."""
     import numpy as np
 
-    return np.resize(np.random.default_rng(0).standard_normal(min(count, BLOCK)).astype(dtype), count)
+    return _block(dtype)[:count].copy() if count <= BLOCK else np.resize(_block(dtype), count)
 
 
 def answer(module: Any, device: Any, data: Any, entry: str) -> tuple[Any, Any]:
@@ -150,9 +159,13 @@ def parameters(request: dict[str, Any]) -> Any:
     if request.get("archive") is not None:
         index.load(request["archive"])
     for name, shape, dtype in request.get("parameters", ()):
-        array = drawn(int(np.prod(shape)), "float32").reshape(shape)
-        array *= 0.1 if len(shape) < 2 else float(np.prod(shape[1:])) ** -0.5
-        index.add_buffer(name, (array + (len(shape) < 2 and name.endswith("weight"))).astype(dtype))
+        flat = len(shape) < 2
+        array = drawn(int(np.prod(shape)), "float32")
+        array *= np.float32(0.1 if flat else float(np.prod(shape[1:])) ** -0.5)
+        if flat and name.endswith("weight"):  # what a norm multiplies by
+            array += np.float32(1.0)
+        _KEPT.append(array.astype(dtype).reshape(shape))
+        index.add_buffer(name, _KEPT[-1])
     return index
 
 
