@@ -1,4 +1,7 @@
-"""What a sweep may set for a dispatch on llvm-cpu: tile sizes that divide its loops. A point is a choice per parameter."""
+"""What a sweep may set for a dispatch on llvm-cpu: tile sizes that divide its loops. A point is a choice per parameter.
+
+A reduction is tiled by rows, its innermost parallel loop, and steps along the innermost reduced one, which are its vectors.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from specs.record import Setting
 
 PIPELINES = ("DoubleTilingExpert", "ConvTileAndDecomposeExpert")
 ROWS, COLUMNS, STEPS = (1, 2, 4, 6, 8, 12, 16), (8, 16, 32, 48, 64), (1, 2, 4, 8, 16)
+REDUCED_STEPS = (4, 8, 16, 32, 64, 128)
 DISTRIBUTED = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 512)
+# roles of the loops that are vectorized: rows, columns, steps
+ROLES = {"contraction": ("m", "n", "k"), "convolution": ("image", "output_channel", "input_channel"), "reduction": ("parallel", "none", "reduced")}
 Point = Mapping[str, int]
 
 
@@ -51,7 +57,8 @@ class Space:
         for name, loop in (("row", row), ("column", column)):
             if loop is not None and point[f"distribution_{loop}"] % point[name]:
                 return f"distribution {point[f'distribution_{loop}']} of loop {loop} is no multiple of its vector tile {point[name]}"
-        if (used := point["row"] * -(-point["column"] // self.registers.lanes)) > self.registers.accumulators:
+        across = "step" if self.match.kind == "reduction" else "column"
+        if (used := point["row"] * -(-point[across] // self.registers.lanes)) > self.registers.accumulators:
             return f"{used} accumulators, at most {self.registers.accumulators} of the {self.registers.count} vector registers"
         return None
 
@@ -76,8 +83,8 @@ class Space:
 
 def space(match: Match | None, pipeline: str, vectors: Registers = AVX512) -> Space | str:
     """The space of a dispatch whose root is `match`, or why there is none."""
-    if match is None or match.kind not in ("contraction", "convolution"):
-        return f"its root is {match.kind if match else 'no operation that records match'}; contractions and convolutions are generated for"
+    if match is None or match.kind not in ROLES:
+        return f"its root is {match.kind if match else 'no operation that records match'}; {', '.join(ROLES)} are generated for"
     if pipeline not in PIPELINES:
         return f"its pipeline is {pipeline or 'not known'}; tiles are generated for {' and '.join(PIPELINES)}"
     if min(match.dims) < 1:
@@ -85,19 +92,19 @@ def space(match: Match | None, pipeline: str, vectors: Registers = AVX512) -> Sp
     row, column, step = _vectorized(match)
     parameters = {f"distribution_{loop}": _dividing(DISTRIBUTED, size) for loop, size in enumerate(match.dims)
                   if loop not in _reduced(match)}
-    for name, values, loop in (("row", ROWS, row), ("column", COLUMNS, column), ("step", STEPS, step)):
+    steps = REDUCED_STEPS if match.kind == "reduction" else STEPS
+    for name, values, loop in (("row", ROWS, row), ("column", COLUMNS, column), ("step", steps, step)):
         parameters[name] = (1,) if loop is None else _dividing(values, match.dims[loop])
     return Space(match=match, pipeline=pipeline, parameters=parameters, registers=vectors)
 
 
 def _vectorized(match: Match) -> tuple[int | None, int | None, int | None]:
-    names = ("m", "n", "k") if match.kind == "contraction" else ("image", "output_channel", "input_channel")
-    last = [(match.roles[name] or (None,))[-1] for name in names]
+    last = [(match.roles.get(name) or (None,))[-1] for name in ROLES[match.kind]]
     return last[0], last[1], last[2]
 
 
 def _reduced(match: Match) -> tuple[int, ...]:
-    return tuple(loop for name in ("k", "filter", "input_channel") for loop in match.roles.get(name, ()))
+    return tuple(loop for name in ("k", "filter", "input_channel", "reduced") for loop in match.roles.get(name, ()))
 
 
 def _dividing(values: tuple[int, ...], size: int) -> tuple[int, ...]:

@@ -136,7 +136,7 @@ def test_space_refuses_what_it_cannot_tile(sweep):
     assert "no multiple" in space.invalid(POINT | {"distribution_0": 4})
     assert "accumulators" in space.invalid(POINT | {"row": 32, "column": 32})
     assert "pipeline" in tune_space.space(space.match, "Mmt4dTilingExpert")
-    assert "contractions and convolutions" in tune_space.space(None, "DoubleTilingExpert")
+    assert "contraction, convolution, reduction" in tune_space.space(None, "DoubleTilingExpert")
     assert all(32 % value == 0 for value in space.parameters["row"])
 
 
