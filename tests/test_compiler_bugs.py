@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "compiler_bugs"
 EXPECTED = {"groupnorm_f16": "there", "truncf_small_float": "there", "gfx950_direct_load": "there", "cuda_conv1x1_f16": "unknown",
-            "cuda_conv3x3_k64_f16": "unknown"}
+            "cuda_conv3x3_k64_f16": "unknown", "attention_wide_cpu": "there", "attention_wide_gfx942": "unknown"}
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -42,7 +42,7 @@ def test_a_crash_and_a_refusal_are_told_apart(tmp_path, words, verdict):
     ended = run("--compiler", stand_in(tmp_path, words, 136))
     assert json.loads(ended.stdout.splitlines()[-1]) == {"compiler": "9.9.0 @ 01234567", "verdicts": {
         "groupnorm_f16": "unknown", "truncf_small_float": "unknown", "gfx950_direct_load": verdict, "cuda_conv1x1_f16": "unknown",
-        "cuda_conv3x3_k64_f16": "unknown"}}
+        "cuda_conv3x3_k64_f16": "unknown", "attention_wide_cpu": "unknown", "attention_wide_gfx942": "unknown"}}
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
