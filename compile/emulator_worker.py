@@ -66,7 +66,11 @@ class Emulator:
     def decode(self, address: int, architecture: str) -> Any:
         """The emulator's decoder, with the judges in front of each instruction. An instruction is decoded once per kernel."""
         if address not in self._decoded:
-            (program, runtime), instruction = self._decode(address, architecture)
+            instruction = self.emu.decode_inst(ctypes.string_at(address, 16), architecture)
+            if self.emu._op_name(instruction) == "S_GETPC_B64":  # of constants in the code object; the emulator does not know it
+                program, runtime = SimpleNamespace(arg=SimpleNamespace(globals=[0])), SimpleNamespace(fxn=self._get_program_counter(instruction))
+            else:
+                (program, runtime), instruction = self._decode(address, architecture)
             access = emulator_judges.read_access(self.emu._op_name(instruction), address - self._entry, instruction)
             own = (self._byte_exact(access) if access.lds_address >= 0 and emulator_lds.is_plain(access.name) else
                    emulator_native.instruction(self._native, access.name, instruction))
@@ -74,10 +78,20 @@ class Emulator:
                                        if self._judged or own else (program, runtime)), instruction)
         return self._decoded[address]
 
+    def _get_program_counter(self, instruction: Any) -> Any:
+        """s_getpc_b64: the address of the next instruction."""
+        number, length, low = int(instruction.sdst.offset), instruction.size(), self.emu.PC_LO_IDX
+
+        def run(scalars: Any) -> None:
+            registers = self._state.arr(scalars.value, self.emu.SGPR_COUNT)
+            after = (int(registers[low]) | int(registers[low + 1]) << 32) + length
+            registers[number:number + 2] = registers[low:low + 2] = after & 0xFFFFFFFF, after >> 32
+        return run
+
     def _byte_exact(self, access: emulator_judges.Access) -> Any:
         """Does an LDS access and says so when a lane's address is one that the emulator cannot take."""
         length, size = access.instruction.size(), self._lds_bytes
-        low, high = self.emu.PC_LO_IDX, self.emu.PC_HI_IDX
+        low = self.emu.PC_LO_IDX
 
         def move(pointers: tuple[int, int, int], buffers: Any) -> bool:
             registers = self._registers(*pointers)
@@ -85,8 +99,8 @@ class Emulator:
             if not emulator_lds.is_misaligned(access, scalars, registers[1]):
                 return False
             emulator_lds.move(access, registers, self._state.arr(buffers[3].value, size, np.uint8))
-            after = (int(scalars[low]) | int(scalars[high]) << 32) + length
-            scalars[low], scalars[high] = after & 0xFFFFFFFF, after >> 32
+            after = (int(scalars[low]) | int(scalars[low + 1]) << 32) + length
+            scalars[low:low + 2] = after & 0xFFFFFFFF, after >> 32
             return True
         return move
 

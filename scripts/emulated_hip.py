@@ -1,9 +1,12 @@
 """Call functions of a gfx942 executable through IREE's real HIP driver, with an ISA emulator behind its launches: hip:// without a GPU.
 
-    python -m scripts.emulated_hip MODULE.vmfb --emulator PATH --function run_forward --against CPU.vmfb --parameters UNET.irpa
+    python -m scripts.emulated_hip MODULE.vmfb --emulator PATH --function run_forward \\
+        --input 1x4x16x16xf32 2x64x320xf16 2x192xf16 2x6xf16 1xf32 1xi64 --against CPU.vmfb --parameters UNET.irpa
 
 The driver gets the stub of libamdhip64 (tests/hip_stub), which hands each launch to the emulator (docs/EMULATOR.md); the numbers are real, the
 times are not. Arguments are random and equal for both executables. Exit code 1 when the results differ by more than --tolerance.
+IREE's bindings hold Python's lock while they initialize a module, and a launch needs it: compile MODULE with --iree-opt-const-expr-hoisting=false, so
+that its initializers launch nothing. One that does is ended by SIGALRM.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import argparse
 import ctypes
 import json
 import os
-import re
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -24,12 +27,12 @@ import numpy as np
 
 from compile import emulator, emulator_object, emulator_worker
 from ireeperf import document
-from ireeperf.errors import exit_code
+from ireeperf.errors import ConfigError, exit_code
 
 _LAUNCHED = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.POINTER(ctypes.c_uint),
                              ctypes.POINTER(ctypes.c_void_p))
-_TENSOR = re.compile(r"tensor<((?:\d+x)*)(\w+)>")
-_KINDS = {"f16": np.float16, "f32": np.float32, "i64": np.int64, "i32": np.int32, "si64": np.int64}
+_KINDS = {"f16": np.float16, "f32": np.float32, "i64": np.int64, "i32": np.int32}
+_OPEN_S = 300  # weights of some GB; nothing is emulated then
 _FAILURE = 719  # hipErrorLaunchFailure
 
 
@@ -40,6 +43,7 @@ class EmulatedSettings:
     module: Path
     emulator: Path
     function: str
+    input: tuple[str, ...]
     against: Path | None
     parameters: Path | None
     tolerance: float
@@ -50,10 +54,12 @@ def parse(argv: Sequence[str] | None = None) -> EmulatedSettings:
     parser.add_argument("module", type=Path, help="a .vmfb compiled for gfx942")
     parser.add_argument("--emulator", type=Path, required=True, help="the outside emulator's folder (docs/EMULATOR.md)")
     parser.add_argument("--function", required=True, help="exported function, called once")
+    parser.add_argument("--input", nargs="*", default=(), metavar="TYPE", help="of its arguments: 1x4x16x16xf32 2x64x320xf16 ...")
     parser.add_argument("--against", type=Path, help="the same compiled for this CPU: its results are compared")
     parser.add_argument("--parameters", type=Path, help="weights (.irpa) of both")
     parser.add_argument("--tolerance", type=float, default=1e-2, help="norm of the difference over that of the CPU's result (default 1e-2)")
-    return EmulatedSettings(**vars(parser.parse_args(argv)))
+    given = vars(parser.parse_args(argv))
+    return EmulatedSettings(**given | {"input": tuple(given["input"])})
 
 
 class Launches:
@@ -105,14 +111,13 @@ def called(module: Any, device: Any, function: str, arguments: Sequence[np.ndarr
     return [np.array(one.to_host()) for one in (found if isinstance(found, (tuple, list)) else (found,))]
 
 
-def arguments(module: Any, function: str) -> list[np.ndarray]:
-    """Random arguments by the function's declaration: normal numbers, and zeros for integers, which are steps and places."""
-    declared = module[function].vm_function.reflection["iree.abi.declaration"].split("->")[0]
-    random, found = np.random.default_rng(0), []
-    for text, kind in _TENSOR.findall(declared):
-        shape = [int(part) for part in text.split("x") if part]
-        found.append((random.standard_normal(shape) if kind[0] == "f" else np.zeros(shape)).astype(_KINDS[kind]))
-    return found
+def drawn(text: str, random: np.random.Generator) -> np.ndarray:
+    """A random argument by its type (1x4x16x16xf32): normal numbers, and zeros for integers, which are steps and places."""
+    *sizes, kind = text.split("x")
+    if kind not in _KINDS or not all(size.isdigit() for size in sizes):
+        raise ConfigError(f"--input {text} is no type such as 1x4x16x16xf32; element types are {', '.join(_KINDS)}")
+    shape = [int(size) for size in sizes]
+    return (random.standard_normal(shape) if kind[0] == "f" else np.zeros(shape)).astype(_KINDS[kind])
 
 
 def emulated(folder: Path, stub: Path) -> Launches:
@@ -127,9 +132,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = parse(argv)
     print(json.dumps({"settings": document.to_dict(settings)}), flush=True)
     from tests.hip_stub import library
+    random = np.random.default_rng(0)
+    given = [drawn(text, random) for text in settings.input]
     launches = emulated(settings.emulator, library.build())
+    signal.alarm(_OPEN_S)
     module, device = opened(settings.module, "hip", settings.parameters)
-    given, begun = arguments(module, settings.function), time.monotonic()
+    signal.alarm(0)
+    begun = time.monotonic()
     try:
         results = called(module, device, settings.function, given)
     except Exception:

@@ -29,9 +29,11 @@ func.func @main(%a: tensor<64x128xf16>, %b: tensor<128x96xf16>) -> (tensor<64x96
       %q = arith.addf %o, %p : f32
       linalg.yield %q : f32
     }
-  return %x, %r : tensor<64x96xf32>, tensor<64xf32>
+  %k = arith.constant dense<{table}> : tensor<64xf32>
+  %s = linalg.map { arith.addf } ins(%r, %k : tensor<64xf32>, tensor<64xf32>) outs(%v : tensor<64xf32>)
+  return %x, %s : tensor<64x96xf32>, tensor<64xf32>
 }
-"""
+""".replace("{table}", str([float(7 * index % 13) for index in range(64)]))  # lies in the code object, found by s_getpc_b64
 
 
 def built(folder: Path, name: str, *flags: str) -> Path:
@@ -46,11 +48,19 @@ def test_a_program_on_the_emulator_gives_what_the_cpu_gives(tmp_path):
     gpu = built(tmp_path, "gpu.vmfb", "--iree-hal-target-device=hip", "--iree-rocm-target=gfx942")
     cpu = built(tmp_path, "cpu.vmfb", "--iree-hal-target-device=local", "--iree-hal-local-target-device-backends=llvm-cpu",
                 "--iree-llvmcpu-target-cpu=generic")
-    done = subprocess.run([sys.executable, "-m", "scripts.emulated_hip", str(gpu), "--emulator", str(KIT), "--function", "main", "--against", str(cpu)],
-                          cwd=ROOT, text=True, check=False, capture_output=True, timeout=300)
+    done = subprocess.run([sys.executable, "-m", "scripts.emulated_hip", str(gpu), "--emulator", str(KIT), "--function", "main", "--against", str(cpu),
+                           "--input", "64x128xf16", "128x96xf16"], cwd=ROOT, text=True, check=False, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["launches"] >= 2 and len(told["relative_errors"]) == 2 and max(told["relative_errors"]) < 1e-4
+
+
+def test_constants_lie_in_the_code_object(tmp_path):
+    """What test_a_program_on_the_emulator... has to find: s_getpc_b64 in some kernel."""
+    built(tmp_path, "gpu.vmfb", "--iree-hal-target-device=hip", "--iree-rocm-target=gfx942", f"--iree-hal-dump-executable-binaries-to={tmp_path}")
+    words = [int.from_bytes(content[at:at + 4], "little") for path in tmp_path.glob("*.hsaco") for content in [path.read_bytes()]
+             for at in range(0, len(content) - 3, 4)]
+    assert any(word & 0xFF80FFFF == 0xBE801C00 for word in words)
 
 
 def test_arguments_of_a_kernel_are_read_off_its_metadata(tmp_path):
