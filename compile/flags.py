@@ -1,4 +1,7 @@
-"""Compiler flags of each target. Every flag says why it is there; what was tried and left out is in LOG.md."""
+"""Compiler flags of each target. Every flag says why it is there; what was tried and left out is in LOG.md.
+
+What a CPU build gets besides depends on the module: compile/winograd.py.
+"""
 
 from __future__ import annotations
 

@@ -24,8 +24,9 @@ from compile import (
     tune_space,
     tune_space_gpu,
     tuning_spec,
+    winograd,
 )
-from compile.cache import key_of
+from compile.cache import Cache, key_of
 from compile.compiler import Task, compile_all
 from compile.dispatch_ir import Dispatch
 from compile.flags import flags
@@ -125,8 +126,9 @@ def _module(archive: zipfile.ZipFile, executable: Executable, found: Manifest, b
             inside: Sequence[Winner]) -> dict[str, Any]:
     """One executable's entry in pack.json, compiled twice; what the build holds already is taken."""
     mlir = tune_module.source(executable, build)
-    tasks = [Task(label=f"{executable.module} {name} tuning", mlir=mlir, flags=tuple(flags(on, path)), folder=folder / name, name=executable.module,
-                  log=folder / f"{name}.log") for name, path in specs.items() if path is not None]
+    rewrites = winograd.flags(on, mlir, Cache())  # as the build has them
+    tasks = [Task(label=f"{executable.module} {name} tuning", mlir=mlir, flags=(*flags(on, path), *rewrites), folder=folder / name,
+                  name=executable.module, log=folder / f"{name}.log") for name, path in specs.items() if path is not None]
     folder.mkdir()
     files = {name: build / executable.path for name, path in specs.items() if path is None}
     files |= {task.folder.name: task.vmfb for task, _ in compile_all(tasks, compiler.default_jobs())}
