@@ -43,6 +43,7 @@ class Ranked:
     """One dispatch on one machine. Regrets: time of the pick over the best measured candidate's, less one."""
 
     machine: str
+    target: str  # what the code was compiled for: a CPU with AVX-512 runs that of AVX2 too
     dispatch: str
     timed: int
     correlation: float | None  # Spearman, of score and time; None where all scores or all times are equal
@@ -87,7 +88,7 @@ def rank(dispatches: Iterable[Dispatch], rows: Iterable[tuple[str, str, str, dic
     found = []
     for (machine, sha), by_point in times.items():
         if len(by_point) >= ENOUGH and (scores := _scores(known[sha], by_point, target, machine)) is not None:
-            found.append(compare(machine, known[sha].name, scores, list(by_point.values())))
+            found.append(compare(machine, target, known[sha].name, scores, list(by_point.values())))
     return found
 
 
@@ -99,12 +100,12 @@ def _scores(one: Dispatch, points: Iterable[str], target: str, machine: str) -> 
     return None if None in scores else [score for score in scores if score is not None]
 
 
-def compare(machine: str, name: str, scores: Sequence[float], times: Sequence[float]) -> Ranked:
+def compare(machine: str, target: str, name: str, scores: Sequence[float], times: Sequence[float]) -> Ranked:
     """Times in units of the default's. Equal scores keep the order of measurement."""
     order = sorted(range(len(scores)), key=lambda index: scores[index])
     best = min(times)
     picked = [times[index] for index in order]
-    return Ranked(machine=machine, dispatch=name, timed=len(times), correlation=spearman(scores, times), top1_regret=picked[0] / best - 1,
+    return Ranked(machine=machine, target=target, dispatch=name, timed=len(times), correlation=spearman(scores, times), top1_regret=picked[0] / best - 1,
                   top5_regret=min(picked[:TOP]) / best - 1, random5_regret=expected_best(times, TOP) / best - 1, pick_over_default=1 / picked[0],
                   best_over_default=1 / best)
 
@@ -132,9 +133,9 @@ def expected_best(times: Sequence[float], count: int) -> float:
 
 
 def short(machine: str) -> str:
-    """A CPU's name without its instruction sets, but for whether AVX-512 is among them."""
+    """A CPU's name without its instruction sets, but for whether AVX-512 is among them (the model of a virtual machine does not say)."""
     name, found, _ = machine.partition(" fpu ")
-    return f"{name} ({'AVX-512' if 'avx512f' in machine else 'AVX2'})" if found else machine
+    return f"{name} (has {'AVX-512' if 'avx512f' in machine else 'AVX2'})" if found else machine
 
 
 def summary(rows: Sequence[Ranked]) -> dict[str, float | int | bool]:
@@ -158,7 +159,8 @@ def page(machines: dict[str, list[Ranked]]) -> str:
             "and published figures that was not fitted to these times. Times are those of `compile.tune`, each candidate beside the compiler's default",
             "in turns. Regret: time of the pick over the best measured candidate's, less one; top-5: the best of the score's first five. Random 5:",
             "the same expected of five candidates drawn blindly: what the score has to beat. Few candidates make every top-5 look good, and the",
-            "candidates were chosen partly by the score itself (compile/tune_pack.py), which narrows what it has to tell apart.\n",
+            "candidates were chosen partly by the score itself, in later packs also around the best measured (compile/tune_pack.py), which narrows",
+            "what it has to tell apart.\n",
             f"The bar: mean top-5 regret at most {BAR:.0%} on at least 30 dispatches, or static records stay off by default.\n"]
     for name, rows in machines.items():
         said = summary(rows)
@@ -197,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError(f"no dispatch of the builds has {ENOUGH} timed candidates in the databases; measure with compile.tune first")
     machines: dict[str, list[Ranked]] = {}
     for row in ranked:
-        machines.setdefault(short(row.machine), []).append(row)
+        machines.setdefault(f"{short(row.machine)}, code for {row.target}", []).append(row)
     text = page(machines)
     print(text, flush=True)
     if settings.output is not None:

@@ -60,14 +60,14 @@ def test_made_up_times_are_ranked(tmp_path):
     assert found["agrees"].correlation == pytest.approx(1) and found["agrees"].top1_regret == 0
     assert found["opposes"].correlation == pytest.approx(-1) and found["opposes"].top1_regret > found["opposes"].top5_regret > 0
     text = static_ranking.page({"agrees": [found["agrees"]], static_ranking.short("Intel fpu avx2"): [found["opposes"]]})
-    assert "| 1_matmul | 6 | 1.00 | 0% | 0% |" in text and "## Intel (AVX2)" in text and text.count("Bar: not met") == 2
+    assert "| 1_matmul | 6 | 1.00 | 0% | 0% |" in text and "## Intel (has AVX2)" in text and text.count("Bar: not met") == 2
 
 
 def test_figures_by_hand():
     assert static_ranking.spearman([1, 2, 3, 4], [10, 30, 20, 40]) == pytest.approx(0.8)
     assert static_ranking.spearman([1, 1, 1], [1, 2, 3]) is None
     assert static_ranking.expected_best([1, 2, 3], 2) == pytest.approx((1 + 1 + 2) / 3) and static_ranking.expected_best([2.0], 5) == 2
-    row = static_ranking.compare("m", "d", [3, 1, 2, 4, 5, 6], [1.0, 0.5, 2.0, 0.4, 3.0, 0.1])
+    row = static_ranking.compare("m", "cpu-avx2", "d", [3, 1, 2, 4, 5, 6], [1.0, 0.5, 2.0, 0.4, 3.0, 0.1])
     assert row.top1_regret == pytest.approx(4) and row.top5_regret == pytest.approx(3) and row.pick_over_default == 2 and row.best_over_default == 10
 
 
