@@ -48,7 +48,8 @@ def choose(given: Path | None, target_name: str | None, configured: str | None, 
         return chosen, rendered(records, given, cache)
     chosen = target.choose(target_name, None, configured)
     kept = next((folder for name in names(chosen) if (folder := SPECS / name / stem).is_dir()), None)
-    # whether static figures tell which kernel is faster is not shown: such records are applied where --td-spec names their folder
+    # a static pick is slower than the compiler's default on a third of the dispatches measured (docs/STATIC_RANKING.md): such records are
+    # applied where --td-spec names their folder
     records = tuple(one for one in render.read_all(kept) if one.evidence != "static") if kept else ()
     return chosen, rendered(records, kept, cache) if kept and records else None
 
