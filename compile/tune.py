@@ -121,6 +121,8 @@ def prepared(one: Dispatch, zip_path: Path, on: Target, folder: Path, rounds: in
              tune_space_gpu.space(one.match, one.configuration, on.name))
     if isinstance(space, str):
         return space
+    if space.match.kind == "reduction" and len(one.matches) > 1:
+        return f"it holds {len(one.matches)} reductions, and a record sizes one of them"
     if set(space.match.types) - tune_search.TOLERANCE.keys():
         return f"its types are {', '.join(space.match.types)}; data is made for {', '.join(tune_search.TOLERANCE)}"
     if len(written := tune_program.stored(one.configured_text)) != 1 or written - tune_search.TOLERANCE.keys():

@@ -121,6 +121,12 @@ def test_a_candidate_that_does_not_compile_is_a_result(sweep, tmp_path):
     assert isinstance(result, Result) and result.outcome == "compile failed" and "iree-compile exited" in result.detail
 
 
+def test_a_compile_that_does_not_end_is_a_result(sweep, tmp_path, monkeypatch):
+    monkeypatch.setattr(tune_program, "COMPILE_SECONDS", 0.01)
+    result = tune_search.build(sweep, POINT, tmp_path / "endless")
+    assert isinstance(result, Result) and result.outcome == "compile failed" and "still running" in result.detail
+
+
 def test_difference_sees_what_either_wrote():
     data = np.zeros(4, np.float32)
     expected = np.array([0, 1, 0, 0], np.float32)
