@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from dataclasses import dataclass
@@ -79,9 +80,9 @@ def names(chosen: Target) -> tuple[str, ...]:
 
 
 def rendered(records: tuple[TuningRecord, ...], folder: Path, cache: Cache) -> TuningSpec:
-    """The library of `records`, kept in the cache under its target's name."""
-    path = cache.folder / "spec" / records[0].target / f"{folder.resolve().name}.mlir"
+    """The library of `records`, kept in the cache under its own digest: records that change while a build runs change another file."""
     text = render.text(records, folder.resolve().name)
+    path = cache.folder / "spec" / hashlib.sha256(text.encode()).hexdigest() / f"{folder.resolve().name}.mlir"
     if not path.is_file() or path.read_text() != text:
         document.write_text(path, text)
     return TuningSpec(path=path, records=records)

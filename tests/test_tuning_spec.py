@@ -113,6 +113,19 @@ def test_records_kept_for_target_and_model_are_the_default_and_none_leaves_them_
     assert tuning_spec.choose(None, "mi325x-cpx", None, "another", cache)[1] is None
 
 
+def test_records_that_change_during_a_build_leave_its_spec_as_it_was(tmp_path: Path) -> None:
+    """The manifest's digest of the spec is taken when the build ends: it must be of what the kernels were compiled with."""
+    cache, folder = Cache(tmp_path / "cache"), save_record(tmp_path / "records")
+    _, first = tuning_spec.choose(folder, "mi325x-cpx", None, CONFIG.stem, cache)
+    assert first is not None
+    before = first.path.read_text()
+    save_record(folder, source="another test", set={"pipeline": "TileAndFuse", "workgroup_size": [128, 1, 1], "subgroup_size": 64, "lowering_config": {
+        "workgroup": [32, 64, 0], "reduction": [0, 0, 2], "subgroup": [2, 2, 0], "mma_kind": "MFMA_F32_16x16x16_F16", "promote_operands": [0, 1]}})
+    _, second = tuning_spec.choose(folder, "mi325x-cpx", None, CONFIG.stem, cache)
+    assert second is not None and second.path != first.path and first.path.read_text() == before != second.path.read_text()
+    assert second.path.name == first.path.name == "records.mlir"
+
+
 def test_static_records_are_applied_where_their_folder_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder = tmp_path / "specs/mi325x-cpx" / CONFIG.stem
     save_record(folder, evidence="static", static={"vgpr_spills": "94 -> 0"})
