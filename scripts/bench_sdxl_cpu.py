@@ -70,7 +70,7 @@ def parse(argv: Sequence[str] | None = None) -> BenchSettings:
     parser.add_argument("--without-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--without-torch", action="store_true", help="leave diffusers out too: IREE's own contestants only")
     parser.add_argument("--td-spec", type=Path, metavar="FILE|FOLDER|none",
-                        help="of the contestant spec (default the records of this CPU for sdxl_nano[_fp32]_bs<batch size>, where there are any)")
+                        help="of the contestant spec (default the records of this CPU, where there are any)")
     arguments = vars(parser.parse_args(argv))
     models = tuple(arguments["model"] or ("sdxl-nano", "50m"))
     return BenchSettings(**arguments | {"model": models, "flag": tuple(arguments["flag"])})
@@ -128,7 +128,7 @@ def torch_step(unet: Callable[..., Any], arrays: Sequence[np.ndarray], steps: in
 
 def variants(settings: BenchSettings, mlir: Path) -> dict[str, tuple[str, ...]]:
     """Compiler flags of IREE's contestants for the step `mlir`."""
-    stem = f"sdxl_nano{'' if settings.dtype == 'float16' else '_fp32'}_bs{settings.batch_size}"
+    stem = f"sdxl_nano_bs{settings.batch_size}" if settings.dtype == "float16" else "sdxl_nano_fp32_bs1_2_4_8"
     on, spec = tuning_spec.choose(settings.td_spec, "cpu", None, stem, Cache())
     shipped = flags(on, None)
     plain = [flag for flag in shipped if not flag.startswith(("--iree-global-opt-data-tiling", "--iree-preprocessing-pass-pipeline"))]

@@ -45,12 +45,12 @@ def test_intervals_go_pair_by_pair_and_the_spec_is_set_beside_both() -> None:
 
 
 def test_contestants_differ_in_their_flags_only_where_they_say(tmp_path: Path) -> None:
-    found = bench.variants(bench.parse(["--td-spec", "none", "--flag=--x"]))
+    (tmp_path / "cpu.mlir").write_text("module {}")  # a step without convolutions, and a spec without records
+    found = bench.variants(bench.parse(["--td-spec", "none", "--flag=--x"]), tmp_path / "cpu.mlir")
     assert list(found) == ["o3", "iree"] and set(found["o3"]) < set(found["iree"])
     more = sorted(flag.split("=")[0] for flag in set(found["iree"]) - set(found["o3"]))
     assert more == ["--iree-global-opt-data-tiling", "--iree-preprocessing-pass-pipeline"]
-    (tmp_path / "cpu.mlir").write_text("module {}")
-    spec = bench.variants(bench.parse(["--td-spec", str(tmp_path / "cpu.mlir")]))
+    spec = bench.variants(bench.parse(["--td-spec", str(tmp_path / "cpu.mlir")]), tmp_path / "cpu.mlir")
     assert set(spec["iree"]) < set(spec["spec"]) and f"--iree-codegen-tuning-spec-path={(tmp_path / 'cpu.mlir').resolve()}" in spec["spec"]
 
 
