@@ -183,6 +183,8 @@ def read_access(name: str, address: int, instruction: Any) -> Access:
             continue
         if (operand == "vsrc1" and int(getattr(instruction, "s1", 0) or 0)) or (operand == "src0" and hasattr(type(instruction), "vsrc0")):
             continue  # SDWA and DPP: a scalar in a vector's field, a marker in src0's
+        if operand == "vaddr" and hasattr(instruction, "offen") and not int(instruction.offen) and not int(instruction.idxen):
+            continue  # a buffer access that is `off` still has a register in this field, v0
         registers = _registers_of(name, instruction, operand, _number(value), max(1, bits // 32))
         touched |= registers
         if operand in ("vdst", "sdst", "sdata") or (operand == "vdata" and "STORE" not in name):

@@ -144,6 +144,15 @@ def test_registers_of_an_sdwa_instruction():
     assert emulator_judges.read_access("V_MUL_U32_U24", 0, sdwa).touched == {VECTOR + 22}
 
 
+def test_a_buffer_access_without_an_offset_register_touches_none() -> None:
+    """`buffer_load_dword v98, off, s[8:11], 0` encodes v0 where its offset would be: right after a load into v0 that is no mistake."""
+    def decoded(**offsets: int) -> SimpleNamespace:
+        return SimpleNamespace(op_bits={"vdata": 32, "vaddr": 32}, vdata=SimpleNamespace(offset=VECTOR + 98), vaddr=SimpleNamespace(offset=VECTOR), **offsets)
+
+    assert emulator_judges.read_access("BUFFER_LOAD_DWORD", 0, decoded(offen=0, idxen=0)).touched == {VECTOR + 98}
+    assert emulator_judges.read_access("BUFFER_LOAD_DWORD", 0, decoded(offen=1, idxen=0)).touched == {VECTOR, VECTOR + 98}
+
+
 def test_memory_repeats_its_block_at_any_offset(tmp_path):
     page = emulator_memory.PAGE
     block = np.random.default_rng(0).integers(0, 256, 3 * page, np.uint8)
