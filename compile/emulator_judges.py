@@ -235,6 +235,8 @@ def _registers_of(name: str, instruction: Any, operand: str, first: int, count: 
     vector = operand.startswith("v") or operand in ("addr", "data", "data0", "data1")
     if vector and first < _VECTOR and operand != "vdst":
         first += _VECTOR
+    if operand == "vdst" and name.startswith(("V_READLANE", "V_READFIRSTLANE")) and first >= _VECTOR:
+        first -= _VECTOR  # a scalar in a vector's field
     if first < 106 or first >= _VECTOR:  # neither vcc, m0, exec nor an inline constant
         if first >= _VECTOR and _is_accumulator(name, instruction, operand):
             first += _ACCUMULATOR - _VECTOR

@@ -153,6 +153,13 @@ def test_a_buffer_access_without_an_offset_register_touches_none() -> None:
     assert emulator_judges.read_access("BUFFER_LOAD_DWORD", 0, decoded(offen=1, idxen=0)).touched == {VECTOR, VECTOR + 98}
 
 
+@pytest.mark.parametrize("name", ["V_READLANE_B32", "V_READFIRSTLANE_B32"])
+def test_a_lane_is_read_into_a_scalar(name: str) -> None:
+    """v_readlane_b32 s12, v0, 63: the decoder gives its result as a vector register."""
+    decoded = SimpleNamespace(op_bits={"vdst": 32, "src0": 32}, vdst=SimpleNamespace(offset=VECTOR + 12), src0=SimpleNamespace(offset=VECTOR))
+    assert emulator_judges.read_access(name, 0, decoded).touched == {12, VECTOR}
+
+
 def test_memory_repeats_its_block_at_any_offset(tmp_path):
     page = emulator_memory.PAGE
     block = np.random.default_rng(0).integers(0, 256, 3 * page, np.uint8)

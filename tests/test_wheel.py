@@ -15,7 +15,7 @@ import pytest
 from ireeperf.__main__ import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRAMS = {"compile.emulator_worker", "compile.tune_runner"}  # started by a command, in another interpreter or from an archive
+PROGRAMS = {"compile.emulator_worker", "compile.tune_archive", "compile.tune_runner"}  # started by a command, in another interpreter or from an archive
 STAGES = ("compile", "eval", "export", "harness", "runtime", "specs")
 
 
