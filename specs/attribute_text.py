@@ -29,7 +29,7 @@ def translation_info(setting: Setting, target: str) -> str:
 def lowering_config(config: dict[str, Any], target: str) -> str:
     """#iree_gpu.lowering_config<{...}> or #iree_cpu.lowering_config<...>."""
     family = keys.family(target)
-    entries = ", ".join(_entry(name, value) for name, value in _in_order(config, keys.KEYS[family]) if value is not False)
+    entries = ", ".join(entry(name, value) for name, value in _in_order(config, keys.KEYS[family]) if value is not False)
     return f"#iree_gpu.lowering_config<{{{entries}}}>" if family == "gpu" else f"#iree_cpu.lowering_config<{entries}>"
 
 
@@ -44,7 +44,8 @@ def _in_order(values: dict[str, Any], names: tuple[str, ...]) -> list[tuple[str,
     return [(name, values[name]) for name in names if name in values]
 
 
-def _entry(name: str, value: Any) -> str:
+def entry(name: str, value: Any) -> str:
+    """One item of a lowering_config, as the compiler prints it too."""
     if name == "convert_acc_gemm":
         return name
     if name == "mma_kind":

@@ -72,6 +72,16 @@ def test_a_tracked_spec_with_an_unknown_word_is_told_though_its_records_are_good
     assert "renamed" in line(ended, "3.13.0") and "all together: " in line(ended, "3.13.0") and "transform.iree.match.product" in line(ended, "3.13.0")
 
 
+def test_what_a_record_names_in_words_is_looked_for_as_the_compiler_prints_it(tmp_path):
+    """promotion_types are attributes in a dump: they were searched as the record's words, and applied records called lost."""
+    record = next((ROOT / "specs/sm_80/sdxl_fp16_bs1").glob("attention_b2x20_m1024_n64_qk64_kv64_*.toml"))
+    assert "promotion_types" in record.read_text()
+    (tmp_path / "sm_80/one").mkdir(parents=True)
+    shutil.copy(record, tmp_path / "sm_80/one")
+    ended = drift("--compiler", stand_in(tmp_path, "exit 1"), tmp_path / "sm_80/one")
+    assert "  applied   one/" in ended.stdout.replace("sm_80/", ""), ended.stdout
+
+
 def test_each_kind_and_back_end_has_a_sample():
     records = [one for path in render.folders(SAMPLES) for one in render.read_all(path)]
     assert {one.match.kind for one in records} == {"contraction", "convolution", "attention", "reduction"}
