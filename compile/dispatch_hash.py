@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from compile.dispatch_ops import walk
+
 _LOADS = ("iree_codegen.load_from_buffer", "iree_tensor_ext.dispatch.tensor.load", "hal.interface.binding.subspan")
 _STORES = ("iree_codegen.store_to_buffer", "iree_tensor_ext.dispatch.tensor.store")
 # What tuning sets or stamps, and what only repeats another attribute
@@ -19,9 +21,9 @@ def sha256(function: Any) -> str:
     its type: where a buffer lies depends on the rest of the program.
     """
     lines = _Lines()
-    stores = [found for found in _walk(function) if found.name in _STORES or  # or a plain copy, on buffers
+    stores = [found for found in walk(function) if found.name in _STORES or  # or a plain copy, on buffers
               (found.name.startswith("linalg.") and not found.results and found.name != "linalg.yield")]
-    for found in stores or [found for found in _walk(function) if found.operation != function]:
+    for found in stores or [found for found in walk(function) if found.operation != function]:
         lines.add(found)
     return hashlib.sha256("\n".join(lines.text).encode()).hexdigest()
 
@@ -44,7 +46,7 @@ class _Lines:
             return
         for value in operation.operands:
             self._depend(value)
-        for inner in _walk(operation):  # what its regions use from outside
+        for inner in walk(operation):  # what its regions use from outside
             for value in inner.operands:
                 if not _inside(value, operation):
                     self._depend(value)
@@ -85,12 +87,3 @@ def _inside(value: Any, operation: Any) -> bool:
             return True
         around = around.operation.parent
     return False
-
-
-def _walk(operation: Any) -> list[Any]:
-    found = [operation]
-    for region in operation.regions:
-        for block in region.blocks:
-            for inner in block:
-                found.extend(_walk(inner.operation))
-    return found

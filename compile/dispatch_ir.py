@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +81,7 @@ def read(text: str, name: str, launches: dict[str, dict[str, int]] | None = None
         except ir.MLIRError as error:
             raise CompileError(f"cannot parse the dump of {name}: {' '.join(str(error).split()):.200}; was it made by another compiler? "
                                "compile again with ./compile/precompile.py") from error
-        function = next((found for found in _walk(module.operation) if found.name == "func.func" and
+        function = next((found for found in dispatch_ops.walk(module.operation) if found.name == "func.func" and
                          found.attributes["sym_name"].value == name), None)
         if function is None:
             raise CompileError(f"the dump of {name} holds no function of that name; compile again with ./compile/precompile.py")
@@ -90,7 +89,7 @@ def read(text: str, name: str, launches: dict[str, dict[str, int]] | None = None
 
 
 def _dispatch(function: Any, counted: int | None, text: str, name: str, sites: dict[str, int]) -> Dispatch:
-    operations = [(one, _executions(found)) for found in _walk(function) if (one := dispatch_ops.read(found)) is not None]
+    operations = [(one, _executions(found)) for found in dispatch_ops.walk(function) if (one := dispatch_ops.read(found)) is not None]
     root = _root([one for one, _ in operations])
     matrix = [(one, times) for one, times in operations if one.kind in MATRIX]
     largest = max(matrix, key=lambda pair: pair[0].flops * pair[1], default=(None, 0))[0]
@@ -111,9 +110,9 @@ def _dispatch(function: Any, counted: int | None, text: str, name: str, sites: d
 
 def _counted(module: Any, name: str) -> int | None:
     """Workgroups as the export's count region says, where it is of constants (the usual count is left to code generation)."""
-    export = next((found for found in _walk(module) if found.name == "hal.executable.export" and
+    export = next((found for found in dispatch_ops.walk(module) if found.name == "hal.executable.export" and
                    found.attributes["sym_name"].value == name), None)
-    returned = [found for found in _walk(export) if found.name == "hal.return"] if export else []
+    returned = [found for found in dispatch_ops.walk(export) if found.name == "hal.return"] if export else []
     sizes = [operand.owner for found in returned for operand in found.operands]
     if not sizes or any(getattr(owner, "name", "") != "arith.constant" for owner in sizes):
         return None
@@ -141,7 +140,7 @@ def _root(operations: list[Operation]) -> Operation | None:
 def _kind(function: Any, root: Operation | None) -> DispatchKind:
     """The root's kind; without a root a copy, unless an operation of IREE's extensions (scatter, sort, ...) does the work."""
     if any(found.name.startswith("iree_linalg_ext.") and found.name not in dispatch_ops.ATTENTION and
-           found.name not in ("iree_linalg_ext.yield", "iree_linalg_ext.index") for found in _walk(function)):
+           found.name not in ("iree_linalg_ext.yield", "iree_linalg_ext.index") for found in dispatch_ops.walk(function)):
         return root.kind if root and root.kind in MATRIX else "other"
     return root.kind if root else "copy"
 
@@ -154,7 +153,7 @@ def _wider(one: Operation) -> str:
 def _moved(function: Any) -> tuple[int, bool]:
     """Bytes loaded and stored, and whether a size among them is dynamic."""
     total, dynamic = 0, False
-    for found in _walk(function):
+    for found in dispatch_ops.walk(function):
         if found.name.startswith("linalg.") and not found.results and found.name != "linalg.yield":  # on buffers: a plain copy
             total += sum(_bytes(operand.type) for operand in found.operands if hasattr(operand.type, "rank"))
             continue
@@ -201,15 +200,6 @@ def _executions(operation: Any) -> int:
                 times *= max(-(-(upper - lower) // step), 1) if min(lower, upper, step) >= 0 else 1
         around = found.parent
     return times
-
-
-def _walk(operation: Any) -> Iterator[Any]:
-    """`operation` and everything in it, in program order."""
-    yield operation
-    for region in operation.regions:
-        for block in region.blocks:
-            for inner in block:
-                yield from _walk(inner.operation)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -36,6 +36,20 @@ class Operation:
     is_root: bool  # its configuration distributes the dispatch over workgroups
 
 
+def walk(operation: Any) -> Iterator[Any]:
+    """`operation` and everything in it, in program order."""
+    yield operation
+    for region in operation.regions:
+        for block in region.blocks:
+            for inner in block:
+                yield from walk(inner.operation)
+
+
+def functions(operation: Any) -> Iterator[Any]:
+    """Every func.func within `operation`."""
+    return (found for found in walk(operation) if found.name == "func.func")
+
+
 def read(operation: Any) -> Operation | None:
     """`operation` (iree.compiler.ir.Operation) as an Operation; None when it is none of linalg's or attention's, or only fills."""
     name = operation.name

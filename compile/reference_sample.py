@@ -11,13 +11,12 @@ the IR, by a tolerance that follows from its roundings (compile/verify_dispatch.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from compile import emulator_launch, reference_types, verify_dispatch, verify_inputs
+from compile import dispatch_ops, emulator_launch, reference_types, verify_dispatch, verify_inputs
 from compile.reference import Reference
 from ireeperf.errors import CompileError
 
@@ -56,7 +55,7 @@ def samples(configured_text: str, name: str, benchmark: str, data: np.ndarray, p
     memory, (constants, starts) = np.ascontiguousarray(data).view(np.uint8).ravel(), layout(benchmark)
     with ir.Context():
         module = ir.Module.parse(configured_text)
-        function = next((found for found in _functions(module.operation) if found.attributes["sym_name"].value == name), None)
+        function = next((found for found in dispatch_ops.functions(module.operation) if found.attributes["sym_name"].value == name), None)
         if function is None:
             raise CompileError(f"the configured executable holds no function {name}; compile again with ./compile/precompile.py")
         launch = emulator_launch.read(function, threads=(1, 1, 1), given=constants)
@@ -95,12 +94,3 @@ def _sample(reference: Reference, value: Any, tensor: emulator_launch.Tensor, st
     positions = start + tensor.offset + reference_types.storage(tensor.kind).itemsize * elements.ravel()
     tolerance = verify_dispatch.tolerance_of(reference, tensor.kind, expected)
     return Sample(positions=positions, expected=expected.ravel(), kind=tensor.kind, tolerance=tolerance)
-
-
-def _functions(operation: Any) -> Iterator[Any]:
-    for region in operation.regions:
-        for block in region.blocks:
-            for inner in block.operations:
-                if inner.operation.name == "func.func":
-                    yield inner.operation
-                yield from _functions(inner.operation)

@@ -20,10 +20,11 @@ import math
 import re
 from dataclasses import dataclass
 
+from compile.tune_space import as_record
 from specs import lowering_keys as keys
 from specs import tiling_check
 from specs.match import Match
-from specs.record import Setting, TuningRecord
+from specs.record import Setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,7 @@ def estimate(match: Match, setting: Setting, target: str, *, wide: bool = True) 
 
 def _matrix(match: Match, setting: Setting, target: str, gpu: Gpu) -> float | None:
     config = setting.lowering_config
-    record = TuningRecord(target=target, match=match, set=setting, evidence="ported", source="", compiler="", date="")
+    record = as_record(match, setting, target)
     sizes, roles = tiling_check.loops(record)
     if not (roles.get("m") and roles.get("n") and roles.get("k")):
         return None

@@ -70,7 +70,7 @@ class TuneSettings:
 
 def parse(argv: Sequence[str] | None = None) -> TuneSettings:
     parser = argparse.ArgumentParser(prog="compile.tune", allow_abbrev=False, description=__doc__.splitlines()[0])
-    parser.add_argument("manifest", type=Path, help="manifest.json of a CPU build, or its folder")
+    parser.add_argument("manifest", type=Path, help="manifest.json of a build, or its folder")
     parser.add_argument("--dispatch", default="", metavar="REGEX", help="only dispatches whose name it is found in (default all)")
     parser.add_argument("--budget", type=seconds, default="30m", help="time to search: 90s, 30m, 2h (default %(default)s); the checks at the end come on top")
     parser.add_argument("--candidates", type=int, default=60, help="new candidates a dispatch at most (default %(default)s)")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compile import compiler
+from compile import compiler, dispatch_ops
 from ireeperf.errors import CompileError
 from specs import lowering_keys
 from specs.record import Setting
@@ -102,7 +102,7 @@ def read(text: str) -> tuple[Constraints, ...]:
     """All constraints in a module. CompileError for an operation that none of IREE 3.13's use."""
     from iree.compiler import ir
     with ir.Context():
-        return tuple(_constraints(found) for found in _walk(ir.Module.parse(text).operation) if found.name == "iree_codegen.smt.constraints")
+        return tuple(_constraints(found) for found in dispatch_ops.walk(ir.Module.parse(text).operation) if found.name == "iree_codegen.smt.constraints")
 
 
 def of(found: Sequence[Constraints], setting: Setting) -> Constraints | None:
@@ -200,11 +200,3 @@ def _bind(key: str, shape: Any, given: Any, found: dict[str, int]) -> str | None
 
 def _told(words: str, values: Mapping[str, int]) -> str:
     return ", ".join(f"{name} = {value}" for name, value in values.items() if re.search(rf"\b{name}\b", words))
-
-
-def _walk(operation: Any) -> Iterator[Any]:
-    for region in operation.regions:
-        for block in region:
-            for child in block:
-                yield child.operation
-                yield from _walk(child.operation)

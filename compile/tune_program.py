@@ -6,7 +6,6 @@ import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from compile import compiler, dispatch_ops
 from ireeperf.errors import CompileError
@@ -70,7 +69,7 @@ def configured(text: str, match: Match, setting: Setting, target: str) -> str:
     from iree.compiler import ir
     with ir.Context():
         module = ir.Module.parse(text)
-        found = [one for one in _walk(module.operation) if (read := dispatch_ops.read(one)) is not None and read.match == match]
+        found = [one for one in dispatch_ops.walk(module.operation) if (read := dispatch_ops.read(one)) is not None and read.match == match]
         if len(found) != 1:
             raise CompileError(f"{len(found)} operations of the dump are {match.name}, one expected")
         found[0].attributes["compilation_info"] = ir.Attribute.parse(attribute(setting, target))
@@ -104,11 +103,3 @@ def build(text: str, folder: Path, flags: Sequence[str]) -> Path:
     if done.returncode or not output.is_file():
         raise CompileError(f"iree-compile exited with code {done.returncode}; {compiler.diagnose(done.stderr)}")
     return output
-
-
-def _walk(operation: Any) -> Any:
-    for region in operation.regions:
-        for block in region:
-            for child in block:
-                yield child.operation
-                yield from _walk(child.operation)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from compile.compiler import compiler_version
 from specs.match import Match
-from specs.record import Setting
+from specs.record import Setting, TuningRecord
 
 PIPELINES = ("DoubleTilingExpert", "ConvTileAndDecomposeExpert")
 ROWS, COLUMNS, STEPS = (1, 2, 4, 6, 8, 12, 16), (8, 16, 32, 48, 64), (1, 2, 4, 8, 16)
@@ -18,6 +19,11 @@ DISTRIBUTED = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 512)
 # roles of the loops that are vectorized: rows, columns, steps
 ROLES = {"contraction": ("m", "n", "k"), "convolution": ("image", "output_channel", "input_channel"), "reduction": ("parallel", "none", "reduced")}
 Point = Mapping[str, int]
+
+
+def as_record(match: Match, setting: Setting, target: str) -> TuningRecord:
+    """What the checks of records take; it is never written."""
+    return TuningRecord(target=target, match=match, set=setting, evidence="ported", source="compile.tune", compiler=compiler_version(), date="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,19 +8,18 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from compile.compiler import compiler_version
-from compile.tune_space import Point
+from compile.tune_space import Point, as_record
 from ireeperf.errors import ConfigError
 from specs import lowering_keys as keys
 from specs import tiling_check
 from specs.match import Match
-from specs.record import Setting, TuningRecord
+from specs.record import Setting
 
 ROWS, ROW, STEPS = (1, 2, 4, 8), (1, 2, 4), (16, 32, 64, 128)
 ALL, KEYS_VALUES = 0, 1  # promoted to shared memory: queries, keys and values; or keys and values
 _LIST = re.compile(r"(\w+) = (\[[\[\]\d, ]*\])")
-_PIPELINE = re.compile(r"#iree_gpu\.pipeline<(\w+)> workgroup_size = \[([\d, ]+)\] subgroup_size = (\d+)")
-_MMA = re.compile(r"mma_kind = #iree_gpu\.\w*mma_layout<(\w+)>")
+PIPELINE = re.compile(r"#iree_gpu\.pipeline<(\w+)> workgroup_size = \[([\d, ]+)\] subgroup_size = (\d+)")
+MMA = re.compile(r"mma_kind = #iree_gpu\.\w*mma_layout<(\w+)>")
 _DENORMAL = re.compile(r'denormal_fp_math<"([\w-]+)">')
 
 
@@ -64,8 +63,7 @@ class AttentionSpace:
         if used > limit:
             return f"its tiles take {used} bytes of shared memory, {limit} at most"
         try:
-            tiling_check.check(TuningRecord(target=self.target, match=self.match, set=setting, evidence="ported", source="compile.tune",
-                                            compiler=compiler_version(), date=""))
+            tiling_check.check(as_record(self.match, setting, self.target))
         except ConfigError as error:
             return str(error)
         return None
@@ -85,13 +83,13 @@ def space(match: Match, configuration: str, target: str) -> AttentionSpace | str
 
 def setting_of(configuration: str) -> Setting | str:
     """The compiler's choice as a record would set it; or why it is none that candidates are made from."""
-    pipeline = _PIPELINE.search(configuration)
+    pipeline = PIPELINE.search(configuration)
     if pipeline is None or pipeline[1] != "VectorDistribute":
         return f"its pipeline is {pipeline[1] if pipeline else 'not known'}; attention's candidates are generated for VectorDistribute"
     texts = {name: part for name in keys.DECOMPOSITION if (part := _part_text(configuration, name))}
     whole = configuration.partition(" decomposition ")[0]
     config = _lists(whole.partition("#iree_gpu.lowering_config")[2])
-    parts = {name: {"lowering_config": {"mma_kind": kind[1]} | _lists(text)} for name, text in texts.items() if (kind := _MMA.search(text))}
+    parts = {name: {"lowering_config": {"mma_kind": kind[1]} | _lists(text)} for name, text in texts.items() if (kind := MMA.search(text))}
     if len(parts) != len(keys.DECOMPOSITION) or not {"workgroup", "reduction"} <= config.keys():
         return "it uses no matrix instruction for both of its products"
     products = [part["lowering_config"] for part in parts.values()]

@@ -7,22 +7,19 @@ import re
 from dataclasses import dataclass, replace
 
 from compile import tune_space_attention
-from compile.compiler import compiler_version
-from compile.tune_space import Point
-from compile.tune_space_attention import AttentionSpace
+from compile.tune_space import Point, as_record
+from compile.tune_space_attention import MMA, PIPELINE, AttentionSpace
 from ireeperf.errors import ConfigError
 from specs import lowering_keys as keys
 from specs import tiling_check
 from specs.match import Match
-from specs.record import Setting, TuningRecord
+from specs.record import Setting
 
 SUBGROUPS, TILES, STEPS, STAGES = (1, 2, 4, 8), (1, 2, 4, 8), (1, 2, 4, 8), (1, 2, 3)
 OUTER = (1, 2, 4, 8)
 SHORT = 128  # an innermost loop of M or N up to this bounds the tile, and the loop around it is tiled as well
-_PIPELINE = re.compile(r"#iree_gpu\.pipeline<(\w+)> workgroup_size = \[([\d, ]+)\] subgroup_size = (\d+)")
 _CONFIG = re.compile(r"#iree_gpu\.lowering_config<\{(.*)\}>")
 _LIST = re.compile(r"(\w+) = \[([\d, ]*)\]")
-_MMA = re.compile(r"mma_kind = #iree_gpu\.\w*mma_layout<(\w+)>")
 _OPTION = re.compile(r"(prefetch_num_stages|no_reduce_shared_memory_bank_conflicts|use_igemm_convolution) = (\w+)")
 _FAMILY = re.compile(r"V?(\w+?)_\d+x\d+x\d+_(\w+)")
 
@@ -61,7 +58,7 @@ class GpuSpace:
 
     def invalid(self, point: Point) -> str | None:
         """Why `point` cannot be a configuration, or None."""
-        record = _record(self.match, self.setting(point), self.target)
+        record = as_record(self.match, self.setting(point), self.target)
         for loop, (size, tile) in enumerate(zip(self.sizes, record.set.lowering_config["workgroup"], strict=True)):
             if tile and size % tile:
                 return f"workgroup[{loop}] {tile} does not divide {size}"
@@ -86,7 +83,7 @@ def space(match: Match | None, configuration: str, target: str) -> GpuSpace | At
         return default
     if min(match.dims) < 1:
         return f"its loops {match.dims} are not all of known size"
-    sizes, roles = tiling_check.loops(_record(match, default, target))
+    sizes, roles = tiling_check.loops(as_record(match, default, target))
     if not (roles.get("m") and roles.get("n") and roles.get("k")) or len(default.lowering_config["workgroup"]) != len(sizes):
         return "its tiles do not go over loops of M, N and K"
     where, chosen = keys.architecture(target), default.lowering_config["mma_kind"]
@@ -104,7 +101,7 @@ def _outer(sizes: tuple[int, ...], roles: dict[str, tuple[int, ...]]) -> dict[st
 
 def setting_of(configuration: str) -> Setting | str:
     """The compiler's choice as a record would set it; or why it is none that candidates are made from."""
-    pipeline, config, kind = _PIPELINE.search(configuration), _CONFIG.search(configuration), _MMA.search(configuration)
+    pipeline, config, kind = PIPELINE.search(configuration), _CONFIG.search(configuration), MMA.search(configuration)
     if pipeline is None or pipeline[1] != "TileAndFuse":
         return f"its pipeline is {pipeline[1] if pipeline else 'not known'}; candidates are generated for TileAndFuse"
     lists = {name: [int(size) for size in sizes.split(",") if size.strip()] for name, sizes in _LIST.findall(config[1])} if config else {}
@@ -124,8 +121,3 @@ def setting_of(configuration: str) -> Setting | str:
 def _family(name: str) -> tuple[str, ...] | None:
     found = _FAMILY.fullmatch(name)
     return found.groups() if found else None
-
-
-def _record(match: Match, setting: Setting, target: str) -> TuningRecord:
-    """What the checks of records take; it is never written."""
-    return TuningRecord(target=target, match=match, set=setting, evidence="ported", source="compile.tune", compiler=compiler_version(), date="")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from compile import compiler, dumps, emulator_launch, emulator_object, verify_dispatch
+from compile import compiler, dispatch_ops, dumps, emulator_launch, emulator_object, verify_dispatch
 from compile.dispatch_ir import Dispatch
 from compile.emulator import Emulator, EmulatorDied
 from compile.match_report import Verification
@@ -22,7 +22,7 @@ from ireeperf import document
 from ireeperf.errors import CompileError
 
 NAME = "verification.json"
-VERSION = 1  # of the reference, the inputs and the judges: another one makes every verdict void
+VERSION = 2  # of the reference, the inputs and the judges: another one makes every verdict void
 _COMPILE_S = 300.0
 _FROM_CONFIGURED = ("--compile-from=executable-configurations", "--compile-to=executable-targets")
 
@@ -132,7 +132,7 @@ class Verifier:
             try:
                 grid = emulator_launch.grid(_compiled(item, Path(name)))
                 module = ir.Module.parse(item.dispatch.configured_text)
-                function = next(found for found in _functions(module.operation) if _symbol(found) == item.dispatch.name)
+                function = next(found for found in dispatch_ops.functions(module.operation) if _symbol(found) == item.dispatch.name)
                 with self._worker() as worker:
                     outcome = verify_dispatch.verify(worker, object_path, item.dispatch.name, function, grid, self.workgroups, self._timeout_s)
             except CompileError as error:
@@ -181,15 +181,6 @@ def _compiled(item: Item, folder: Path) -> str:
     if done.returncode or not output.is_file():
         raise CompileError(f"code generation for the workgroup counts failed: {done.stderr.strip()[-300:]}")
     return output.read_text()
-
-
-def _functions(operation: Any) -> Iterator[Any]:
-    for region in operation.regions:
-        for block in region.blocks:
-            for inner in block.operations:
-                if inner.operation.name == "func.func":
-                    yield inner.operation
-                yield from _functions(inner.operation)
 
 
 def _symbol(function: Any) -> str:

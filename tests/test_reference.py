@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from compile import compiler, emulator_launch, reference_types, verify_build, verify_dispatch
+from compile import compiler, dispatch_ops, emulator_launch, reference_types, verify_dispatch
 from compile.reference import Reference
 from ireeperf.errors import CompileError
 
@@ -139,7 +139,7 @@ def test_against_llvm_cpu(tmp_path):
     file, = (tmp_path / "configured").glob("*.mlir")
     with ir.Context():
         module = ir.Module.parse(file.read_text())
-        function, = verify_build._functions(module.operation)
+        function, = dispatch_ops.functions(module.operation)
         launch = emulator_launch.read(function, threads=(1, 1, 1))
         arrays = {operation: array.reshape(launch.loads[operation].shape) for operation in launch.loads for array in inputs
                   if array.size == np.prod(launch.loads[operation].shape)}

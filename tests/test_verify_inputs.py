@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from compile import compiler, dispatch_ir, dumps, emulator_launch, verify_build, verify_inputs
+from compile import compiler, dispatch_ir, dispatch_ops, dumps, emulator_launch, verify_build, verify_inputs
 from compile.reference import Reference
 
 HEAD = """
@@ -60,7 +60,7 @@ def results(kind: str, folder, scale: bool) -> np.ndarray:
     one = next(one for one in dispatch_ir.dispatches(folder / f"q{dumps.SUFFIX}") if "i8xi8xi32" in one.name)
     with ir.Context():
         module = ir.Module.parse(one.configured_text)
-        function = next(found for found in verify_build._functions(module.operation) if verify_build._symbol(found) == one.name)
+        function = next(found for found in dispatch_ops.functions(module.operation) if verify_build._symbol(found) == one.name)
         launch = emulator_launch.read(function, threads=(1, 1, 1))
         if not scale:
             regions = verify_inputs.fill(launch, folder, 1)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from compile import compiler, dispatch_ir, dumps, emulator, emulator_launch, verify_build, verify_dispatch
+from compile import compiler, dispatch_ir, dispatch_ops, dumps, emulator, emulator_launch, verify_build, verify_dispatch
 from scripts import emulator_planted
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,7 +71,7 @@ class Small:
         (self._folder / "kernel.hsaco").write_bytes(content)
         with ir.Context():
             module = ir.Module.parse(self.item.dispatch.configured_text)
-            function, = verify_build._functions(module.operation)
+            function, = dispatch_ops.functions(module.operation)
             try:
                 return verify_dispatch.verify(self._worker, self._folder / "kernel.hsaco", self.item.dispatch.name, function, self.grid, 1,
                                               60).problems

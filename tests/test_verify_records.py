@@ -129,6 +129,9 @@ def test_a_build_of_other_records_says_nothing_of_these(tmp_path):
     document.write(replace(BUILD, spec=Spec(path="s.mlir", sha256=digest)), build / manifest.NAME)
     (record, tuned), = verify_records.read(folder, build, items("a", "b")).values()
     assert record == PORTED and [item.name for item in tuned] == ["a", "b"]
+    toml_text.save(replace(PORTED, verified=replace(verdict_of(PORTED), verdict="wrong", reason="a judge's mistake")), folder)
+    (record, _), = verify_records.read(folder, build, items("a")).values()
+    assert record.verdict == "wrong", "no spec is rendered of it any more, and it must still be possible to judge it anew"
 
 
 def test_what_was_not_run_is_tried_again(tmp_path, monkeypatch):
