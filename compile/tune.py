@@ -35,7 +35,6 @@ from compile import (
     tune_runner,
     tune_search,
     tune_space,
-    tune_space_gpu,
 )
 from compile.cache import Cache, key_of
 from compile.dispatch_ir import Dispatch
@@ -116,9 +115,7 @@ def chosen(zips: Sequence[Path], pattern: str) -> list[tuple[Dispatch, Path]]:
 def prepared(one: Dispatch, zip_path: Path, on: Target, folder: Path, rounds: int, machine: str) -> Sweep | str:
     """The sweep of one dispatch, its default compiled; or why it cannot be tuned."""
     text = dumps.read(zip_path, f"benchmark/{one.name}.mlir").decode()
-    pipeline = tune_program.PIPELINE.search(one.configuration)
-    space = (tune_space.space(one.match, pipeline[1] if pipeline else "", tune_space.registers(on.name, machine)) if on.backend == "cpu" else
-             tune_space_gpu.space(one.match, one.configuration, on.name))
+    space = tune_confirm.space_of(one, on.name, machine)
     if isinstance(space, str):
         return space
     if space.match.kind == "reduction" and len(one.matches) > 1:

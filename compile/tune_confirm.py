@@ -73,15 +73,15 @@ def winners(zips: Sequence[Path], on: Target, store: Store) -> list[Winner]:
     return list(found.values())
 
 
-def space_of(one: Dispatch, target: str) -> Space | GpuSpace | AttentionSpace | str:
-    """What a sweep may set for a dispatch of a build for `target`, or why there is nothing."""
+def space_of(one: Dispatch, target: str, machine: str) -> Space | GpuSpace | AttentionSpace | str:
+    """What a sweep may set for a dispatch of a build for `target`, measured on `machine`; or why there is nothing."""
     pipeline = tune_program.PIPELINE.search(one.configuration)
-    return (tune_space.space(one.match, pipeline[1] if pipeline else "") if target.startswith("cpu") else
+    return (tune_space.space(one.match, pipeline[1] if pipeline else "", tune_space.registers(target, machine)) if target.startswith("cpu") else
             tune_space_gpu.space(one.match, one.configuration, target))
 
 
 def _best(one: Dispatch, on: Target, store: Store, machine: str) -> Winner | None:
-    space = space_of(one, on.name)
+    space = space_of(one, on.name, machine)
     if isinstance(space, str):
         return None
     scope = Scope(source_sha256=one.source_sha256, target=on.name, compiler=compiler.compiler_version(), flags=key_of(tuple(flags(on, None))),

@@ -93,7 +93,7 @@ def rank(dispatches: Iterable[Dispatch], rows: Iterable[tuple[str, str, str, dic
 
 
 def _scores(one: Dispatch, points: Iterable[str], target: str, machine: str) -> list[float] | None:
-    space = tune_confirm.space_of(one, target)
+    space = tune_confirm.space_of(one, target, machine)
     if isinstance(space, str):
         return None
     scores = [static_rank.estimate(space.match, space.setting(json.loads(point)), target, wide="avx512f" in machine) for point in points]
