@@ -9,6 +9,7 @@ Writes <module>_bs<N>.mlir for every module and batch size, and <module>.irpa (n
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import time
 from collections.abc import Sequence
@@ -104,13 +105,16 @@ def write_mlir(built: torch.nn.Module, arguments: dict[str, tuple[torch.Tensor, 
 
     from export import quantized_mlir
 
-    programs = aot.FxProgramsBuilder(built)
+    programs, bare = aot.FxProgramsBuilder(built), copy.copy(built)
+    bare._modules = {}
     for function, example in arguments.items():
         method = getattr(type(built), function)
         if function == "encode_prompts":
             # transformers installs its hidden-state hooks on the first call, under a lock that cannot be traced
             with torch.no_grad():
                 method(built, *(ids[:1, :2] for ids in example))
+        # What uses no submodule is traced without them: torch carries every parameter through each of its passes
+        programs.root_module = bare if function in getattr(built, "own_functions", ()) else built
         try:
             with torch.no_grad():
                 programs.export_program(method, args=example, name=function, strict=False)

@@ -72,6 +72,7 @@ class TextEncoders(nn.Module):
 class ScheduledUnet(nn.Module):
     """The UNet with guidance and the Euler-discrete step folded in (diffusers' EulerDiscreteScheduler, epsilon)."""
 
+    own_functions = ("run_initialize",)  # entry points that use no submodule
     sigmas: Tensor
     timesteps: Tensor
 

@@ -241,3 +241,29 @@ def test_parameters_keep_their_state_dict_names(checkpoint: Path, exported_float
         with safe_open(checkpoint / component / "diffusion_pytorch_model.safetensors", "pt") as weights:
             names = {f"{component}.{name}" for name in weights.keys() if not name.startswith(("encoder.", "quant_conv."))}
         assert {key for key, _ in index.items()} == names
+
+
+def test_an_export_does_not_grow_with_the_square_of_its_parameters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from torch.export.graph_signature import ExportGraphSignature
+
+    made = ExportGraphSignature.inputs_to_parameters
+    calls: list[int] = []
+    monkeypatch.setattr(ExportGraphSignature, "inputs_to_parameters", property(lambda self: calls.append(1) or made.fget(self)))
+
+    class Sum(torch.nn.Module):  # type: ignore[misc]
+        own_functions = ("nothing",)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.terms = torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(25))
+
+        def main(self, x: Any) -> Any:
+            return sum(term(x) for term in self.terms)
+
+        def nothing(self, x: Any) -> Any:
+            return x + 1
+
+    sdxl.write_mlir(Sum().eval().requires_grad_(False), {"main": (torch.ones(1, 2),), "nothing": (torch.ones(1, 2),)}, "sum", tmp_path / "sum.mlir")
+    text = (tmp_path / "sum.mlir").read_text()
+    assert "@main" in text and "@nothing" in text
+    assert len(calls) < 50
