@@ -16,7 +16,7 @@ from compile.compiler import Task, compile_all
 from compile.flags import flags
 from compile.manifest import NAME, Executable, Manifest
 from ireeperf import document
-from ireeperf.errors import CompileError
+from ireeperf.errors import CompileError, ConfigError
 from scripts import dispatch_tables
 from tests.test_contracts import BUILD
 from tests.test_dispatch_ir import matmul
@@ -142,6 +142,24 @@ def test_tables_hold_what_the_report_says(tmp_path):
     name, text = dispatch_tables.markdown(tmp_path / "b")
     assert name == "m-mi325x-cpx.md" and "| contraction | 1 | 21 | 0.00 |" in text and "| unet.vmfb | 2 | 1.0 | 1 | 1 |" in text
     assert "Memory: 1.0 of 29.8 GiB" in text and "f16 51.22 % of FLOPs (1 dispatches)" in text
+
+
+def test_the_overview_has_a_row_a_build_and_keeps_the_others(tmp_path):
+    build(tmp_path / "b")
+    row = dispatch_tables.overview_row(tmp_path / "b")
+    assert row.startswith("| [m mi325x-cpx](dispatches/m-mi325x-cpx.md) | 0 | FP16 1, 51.2 % | 0, 0.000 % | 2 |") and row.endswith("| 1 |")
+    here, other = row.replace("[m ", "[amd_bs2 "), row.replace("[m ", "[fp8_bs32 ")
+    text = "before\n\n" + "\n".join([*dispatch_tables.rows(dispatch_tables.OVERVIEW_COLUMNS, []), other, here]) + "\n\nafter\n"
+    assert dispatch_tables.with_rows(text, [here]) == text.replace(f"{other}\n{here}", f"{here}\n{other}")
+    newer = here.replace("| 2 |", "| 0 |")
+    assert dispatch_tables.with_rows(text, [newer]).count("amd_bs2 mi325x-cpx](") == 1 and newer in dispatch_tables.with_rows(text, [newer])
+    with pytest.raises(ConfigError, match="has no table"):
+        dispatch_tables.with_rows("before\n", [here])
+
+
+def test_every_tracked_table_has_its_row_and_every_row_its_table():
+    named = set(re.findall(r"\]\(dispatches/(\S+\.md)\) \|", dispatch_tables.OVERVIEW.read_text()))
+    assert named == {path.name for path in TABLES.glob("*.md")}
 
 
 def shape(text):
