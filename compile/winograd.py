@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from compile import tuning_spec
 from compile.cache import Cache
 from compile.target import Target
 from ireeperf import document
@@ -27,12 +28,25 @@ _FROM_IMAGE = ((4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0), (0, 4, -4, -1, 1, 0), 
 _FROM_FILTER = ((1 / 4, 0, 0), (-1 / 6, -1 / 6, -1 / 6), (-1 / 6, 1 / 6, -1 / 6), (1 / 24, 1 / 12, 1 / 6), (1 / 24, -1 / 12, 1 / 6), (0, 0, 1))
 _TO_RESULT = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))
 SIDES = (8, 32)
-CHANNELS = 16  # at least, of image and result: one vector
+CHANNELS = 16  # at least, of image and result: one vector; those of the result are a multiple of it
 _CONVOLUTION = re.compile(r"torch\.aten\.conv2d .*: !torch\.vtensor<\[(\d+),(\d+),(\d+),(\d+)\],f32>, !torch\.vtensor<\[(\d+),(\d+),3,3\],f32>"
                           r".*-> !torch\.vtensor<\[\d+,\d+,(\d+),(\d+)\],f32>")
 # filters grow by 36 / 9; above its limit (1 MiB) IREE would transform them in every call
 _HOIST = "--iree-opt-const-expr-max-size-increase-threshold=67108864"
 _OP, _VALUE = "!transform.any_op", "!transform.any_value"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registers:
+    """Sums of the product that are kept in registers: tiles by channels, which are also what lies side by side in the packed filters."""
+
+    tiles: int
+    lanes: int
+
+
+# Half of the registers each, by measurement (docs/TUNING.md). On AVX2 8 by 32 takes 1.5 times as long as 4 by 16; on AVX-512 8 by 16 waits
+# for memory 1.1 to 1.3 times as long as 8 by 32
+AVX512, AVX2 = Registers(tiles=8, lanes=2 * CHANNELS), Registers(tiles=4, lanes=CHANNELS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -52,7 +66,7 @@ class Convolution:
     @property
     def suits(self) -> bool:
         """Whether it is faster this way."""
-        return (min(self.inputs, self.outputs) >= CHANNELS and
+        return (self.inputs >= CHANNELS and self.outputs % CHANNELS == 0 and
                 all(SIDES[0] <= side <= SIDES[1] and side % TILE == 0 for side in (self.height, self.width)))
 
 
@@ -62,7 +76,7 @@ def flags(target: Target, mlir: Path, cache: Cache) -> tuple[str, ...]:
     found = convolutions(mlir) if target.backend == "cpu" else ()
     if not found:
         return ()
-    spec = text(found)
+    spec = text(found, AVX512 if "cpu-avx512" in tuning_spec.names(target) else AVX2)
     path = cache.folder / "winograd" / f"{sha256(spec.encode()).hexdigest()[:16]}.mlir"
     if not path.is_file():
         document.write_text(path, spec)
@@ -82,10 +96,10 @@ def convolutions(mlir: Path) -> tuple[Convolution, ...]:
     return tuple(sorted(found))
 
 
-def text(found: Sequence[Convolution]) -> str:
+def text(found: Sequence[Convolution], held: Registers) -> str:
     """The spec: a function and a matcher for each convolution, and the rewrite of all functions of a module."""
     pairs = ", ".join(f"@match_{one.name} -> @call_{one.name}" for one in found)
-    return "\n".join(["module attributes {transform.with_named_sequence} {", *(_function(one) for one in found), *(_rewrite(one) for one in found),
+    return "\n".join(["module attributes {transform.with_named_sequence} {", *(_function(one, held) for one in found), *(_rewrite(one) for one in found),
                       f"transform.named_sequence @__transform_main(%module: {_OP}) {{",
                       f'  %functions = transform.structured.match ops{{["util.func"]}} in %module : ({_OP}) -> {_OP}',
                       f"  transform.foreach %functions : {_OP} {{", f"  ^bb1(%function: {_OP}):",
@@ -93,18 +107,23 @@ def text(found: Sequence[Convolution]) -> str:
                       f"  transform.apply_dce to %module : {_OP}", "  transform.yield", "}", "}", ""])
 
 
-def _function(one: Convolution) -> str:
+def _function(one: Convolution, held: Registers) -> str:
     """The convolution of a padded image [batch, height + 2, width + 2, inputs] with a filter [3, 3, inputs, outputs], added to `init`.
 
-    points of rows -> of columns -> product over inputs, for each of the 36 points -> results of rows -> of columns. The last one writes
-    channels outermost, as the rest of the graph has them: IREE would move that transposition into it anyway, and tile it badly.
+    points of rows -> of columns -> product over inputs, for each of the 36 points -> results of rows -> of columns. Filters lie as the
+    product reads them, [36, outputs / lanes, inputs, lanes]: they no longer fit the caches, and memory gives one run of addresses faster
+    than many short rows. The last contraction writes channels outermost, as the rest of the graph has them: IREE would move that
+    transposition into it anyway, and tile it badly.
     """
     b, down, across, c, f = one.batch, one.height // TILE, one.width // TILE, one.inputs, one.outputs
-    tiles = b * down * across
+    tiles, all_points = b * down * across, POINTS * POINTS
+    lanes = held.lanes if f % held.lanes == 0 and f > held.lanes else CHANNELS  # of a single group IREE makes a plain product, without tiles
+    packed, product = _tensor(all_points, f // lanes, c, lanes), _tensor(all_points, tiles, f // lanes, lanes)
     image, nhwc = _tensor(b, one.height + 2, one.width + 2, c), _tensor(b, one.height, one.width, f)
     rows, points = _tensor(b, down, POINTS, one.width + 2, c), _tensor(POINTS, POINTS, b, down, across, c)
-    product, results = _tensor(POINTS, POINTS, tiles, f), _tensor(TILE, POINTS, b, down, across, f)
-    nchw, split = _tensor(b, f, one.height, one.width), _tensor(b, f, down, TILE, across, TILE)
+    split, results = _tensor(POINTS, POINTS, b, down, across, f), _tensor(TILE, POINTS, b, down, across, f)
+    nchw, turned = _tensor(b, f, one.height, one.width), _tensor(b, f, down, TILE, across, TILE)
+    transformed = _tensor(POINTS, POINTS, f // lanes, c, lanes)
     u_rows, u_columns, end = _tensor(down, POINTS, one.height + 2), _tensor(across, POINTS, one.width + 2), _tensor(TILE, POINTS)
     filters = [[[[float(p * q) for q in right] for p in left] for right in _FROM_FILTER] for left in _FROM_FILTER]
     return "\n".join([
@@ -114,37 +133,50 @@ def _function(one: Convolution) -> str:
         f"  %weights = arith.constant dense<{filters}> : {_tensor(POINTS, POINTS, 3, 3)}",
         f"  %end = arith.constant dense<{_floats(_TO_RESULT)}> : {end}",
         "  %zero = arith.constant 0.0 : f32",
-        *_contraction("%transformed", ("%weights", _tensor(POINTS, POINTS, 3, 3), "d0, d1, d4, d5"), ("%filter", _tensor(3, 3, c, f), "d4, d5, d2, d3"),
-                      _tensor(POINTS, POINTS, c, f), "d0, d1, d2, d3", 6, 2),
+        f"  %groups = tensor.expand_shape %filter [[0], [1], [2], [3, 4]] output_shape [3, 3, {c}, {f // lanes}, {lanes}] "
+        f": {_tensor(3, 3, c, f)} into {_tensor(3, 3, c, f // lanes, lanes)}",
+        *_contraction("%transformed", ("%weights", _tensor(POINTS, POINTS, 3, 3), "d0, d1, d5, d6"),
+                      ("%groups", _tensor(3, 3, c, f // lanes, lanes), "d5, d6, d3, d2, d4"), transformed, "d0, d1, d2, d3, d4", 7, 2),
+        f"  %packed = tensor.collapse_shape %transformed [[0, 1], [2], [3], [4]] : {transformed} into {packed}",
         *_contraction("%down", ("%rows", u_rows, "d1, d2, d5"), ("%image", image, "d0, d5, d3, d4"), rows, "d0, d1, d2, d3, d4", 6, 1),
         *_contraction("%all", ("%columns", u_columns, "d3, d4, d6"), ("%down", rows, "d0, d1, d2, d6, d5"), points, "d2, d4, d0, d1, d3, d5", 7, 1),
-        f"  %tiles = tensor.collapse_shape %all [[0], [1], [2, 3, 4], [5]] : {points} into {_tensor(POINTS, POINTS, tiles, c)}",
-        *_contraction("%product", ("%tiles", _tensor(POINTS, POINTS, tiles, c), "d0, d1, d2, d4"),
-                      ("%transformed", _tensor(POINTS, POINTS, c, f), "d0, d1, d4, d3"), product, "d0, d1, d2, d3", 5, 1),
-        f"  %split = tensor.expand_shape %product [[0], [1], [2, 3, 4], [5]] output_shape [{POINTS}, {POINTS}, {b}, {down}, {across}, {f}] "
-        f": {product} into {_tensor(POINTS, POINTS, b, down, across, f)}",
-        *_contraction("%up", ("%end", end, "d0, d6"), ("%split", _tensor(POINTS, POINTS, b, down, across, f), "d6, d1, d2, d3, d4, d5"), results,
+        f"  %tiles = tensor.collapse_shape %all [[0, 1], [2, 3, 4], [5]] : {points} into {_tensor(all_points, tiles, c)}",
+        *_contraction("%product", ("%tiles", _tensor(all_points, tiles, c), "d0, d1, d4"), ("%packed", packed, "d0, d2, d4, d3"), product,
+                      "d0, d1, d2, d3", 5, 1, configuration=_product_tiles(tiles, f // lanes, lanes, held)),
+        f"  %joined = tensor.collapse_shape %product [[0], [1], [2, 3]] : {product} into {_tensor(all_points, tiles, f)}",
+        f"  %split = tensor.expand_shape %joined [[0, 1], [2, 3, 4], [5]] output_shape [{POINTS}, {POINTS}, {b}, {down}, {across}, {f}] "
+        f": {_tensor(all_points, tiles, f)} into {split}",
+        *_contraction("%up", ("%end", end, "d0, d6"), ("%split", split, "d6, d1, d2, d3, d4, d5"), results,
                       "d0, d1, d2, d3, d4, d5", 7, 1),
         f"  %room = tensor.empty() : {nchw}",
         f"  %turned = linalg.transpose ins(%init : {nhwc}) outs(%room : {nchw}) permutation = [0, 3, 1, 2]",
-        f"  %begin = tensor.expand_shape %turned [[0], [1], [2, 3], [4, 5]] output_shape [{b}, {f}, {down}, {TILE}, {across}, {TILE}] : {nchw} into {split}",
-        *_contraction("%result", ("%end", end, "d5, d6"), ("%up", results, "d3, d6, d0, d2, d4, d1"), split, "d0, d1, d2, d3, d4, d5", 7, 1,
-                      begin="%begin", configuration=_configuration(one)),
-        f"  %whole = tensor.collapse_shape %result [[0], [1], [2, 3], [4, 5]] : {split} into {nchw}",
+        f"  %begin = tensor.expand_shape %turned [[0], [1], [2, 3], [4, 5]] output_shape [{b}, {f}, {down}, {TILE}, {across}, {TILE}] : {nchw} into {turned}",
+        *_contraction("%result", ("%end", end, "d5, d6"), ("%up", results, "d3, d6, d0, d2, d4, d1"), turned, "d0, d1, d2, d3, d4, d5", 7, 1,
+                      begin="%begin", configuration=_result_tiles(one)),
+        f"  %whole = tensor.collapse_shape %result [[0], [1], [2, 3], [4, 5]] : {turned} into {nchw}",
         f"  %back = tensor.empty() : {nhwc}",
         f"  %returned = linalg.transpose ins(%whole : {nchw}) outs(%back : {nhwc}) permutation = [0, 2, 3, 1]",
         f"  util.return %returned : {nhwc}", "}"])
 
 
-def _configuration(one: Convolution) -> str:
+def _product_tiles(tiles: int, groups: int, lanes: int, held: Registers) -> str:
+    """By IREE's own choice the product is half as fast as on filters of one plain matrix."""
+    rows = max(size for size in range(1, held.tiles + 1) if tiles % size == 0)
+    return _configuration([1, tiles, groups, lanes, 0], [1, rows, 1, lanes, 0], [0, 0, 0, 0, 4])
+
+
+def _result_tiles(one: Convolution) -> str:
     """Tiles of the last contraction: 16 channels by the 4 results of a row, turned in registers. By IREE's own choice it takes seven times
     as long (113 us against 16 for 2x16x16x96, AVX-512)."""
-    if one.outputs % CHANNELS:
-        return ""
     share = max(size for size in range(CHANNELS, 161, CHANNELS) if one.outputs % size == 0)
-    return (f", compilation_info = #iree_codegen.compilation_info<lowering_config = #iree_cpu.lowering_config<distribution = "
-            f"[1, {share}, 1, {TILE}, {one.width // TILE}, {TILE}, 0], vector_common_parallel = [1, {CHANNELS}, 1, 1, 1, {TILE}, 0], vector_reduction = "
-            f"[0, 0, 0, 0, 0, 0, {POINTS}]>, translation_info = #iree_codegen.translation_info<pipeline = #iree_cpu.pipeline<DoubleTilingExpert>>>")
+    return _configuration([1, share, 1, TILE, one.width // TILE, TILE, 0], [1, CHANNELS, 1, 1, 1, TILE, 0], [0, 0, 0, 0, 0, 0, POINTS])
+
+
+def _configuration(distribution: Sequence[int], parallel: Sequence[int], reduction: Sequence[int]) -> str:
+    """Tiles that a contraction brings along."""
+    return (f", compilation_info = #iree_codegen.compilation_info<lowering_config = #iree_cpu.lowering_config<distribution = {list(distribution)}, "
+            f"vector_common_parallel = {list(parallel)}, vector_reduction = {list(reduction)}>, "
+            "translation_info = #iree_codegen.translation_info<pipeline = #iree_cpu.pipeline<DoubleTilingExpert>>>")
 
 
 def _contraction(name: str, left: tuple[str, str, str], right: tuple[str, str, str], kind: str, result: str, loops: int, reduced: int, *,

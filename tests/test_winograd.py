@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from compile import compiler, dumps, target, winograd
+from compile import compiler, dumps, target, tuning_spec, winograd
 from compile.cache import Cache
 from compile.compiler import Task
 from compile.flags import flags
@@ -42,7 +42,8 @@ def test_the_matrices_are_a_convolution():
 
 
 @pytest.mark.parametrize("change", [
-    {"kind": "f16"}, {"result": "4,6"}, {"height": 4, "result": "4,12"}, {"width": 10, "result": "8,10"}, {"outputs": 4}, {"height": 64, "result": "64,12"}])
+    {"kind": "f16"}, {"result": "4,6"}, {"height": 4, "result": "4,12"}, {"width": 10, "result": "8,10"}, {"outputs": 4}, {"outputs": 24},
+    {"height": 64, "result": "64,12"}])
 def test_what_would_not_gain_is_left_alone(cache, tmp_path, change):
     (tmp_path / "m.mlir").write_text(MODULE.format_map(SHAPE | change))
     assert winograd.flags(CPU, tmp_path / "m.mlir", cache) == ()
@@ -54,20 +55,27 @@ def test_a_gpu_is_left_alone(cache, tmp_path):
     assert winograd.flags(target.find("gfx942"), tmp_path / "m.mlir", cache) == ()
 
 
-def test_the_convolution_is_rewritten_and_right(cache, tmp_path):
+@pytest.mark.parametrize(("name", "outputs"), [("cpu", 64), ("cpu-avx2", 32)])
+def test_the_convolution_is_rewritten_and_right(cache, tmp_path, name, outputs):
     import iree.runtime as rt
-    mlir = tmp_path / "m.mlir"
-    mlir.write_text(MODULE.format_map(SHAPE))
+    if not tuning_spec.names(CPU):
+        pytest.skip("neither AVX-512 nor AVX2 here")
+    on, mlir = target.find(name), tmp_path / "m.mlir"
+    held = winograd.AVX512 if "cpu-avx512" in tuning_spec.names(on) else winograd.AVX2
+    mlir.write_text(MODULE.format_map(SHAPE | {"outputs": outputs}))
     found, = winograd.convolutions(mlir)
-    assert found == winograd.Convolution(batch=2, height=8, width=12, inputs=16, outputs=32)
-    task = Task(label="conv", mlir=mlir, flags=(*flags(CPU, None), *winograd.flags(CPU, mlir, cache), *dumps.flags(tmp_path)), folder=tmp_path / "out",
+    assert found == winograd.Convolution(batch=2, height=8, width=12, inputs=16, outputs=outputs)
+    task = Task(label="conv", mlir=mlir, flags=(*flags(on, None), *winograd.flags(on, mlir, cache), *dumps.flags(tmp_path)), folder=tmp_path / "out",
                 name="conv", log=tmp_path / "log")
     list(compiler.compile_all([task], 1))
     dumps.pack(tmp_path, tmp_path / "d.zip")
     names = dumps.names(tmp_path / "d.zip", "configured")
     assert not any("conv" in name for name in names) and any("matmul" in name for name in names), names
+    product, = (name for name in names if f"36x12x{outputs // held.lanes}x{held.lanes}x16" in name)  # points, tiles, groups, lanes, inputs
+    rows = 6 if held.tiles == 8 else 4
+    assert f"vector_common_parallel = [1, {rows}, 1, {held.lanes}, 0]" in dumps.read(tmp_path / "d.zip", f"configured/{product}").decode()
     draw = np.random.default_rng(0)
-    image, filters, bias = (draw.standard_normal(shape).astype(np.float32) for shape in ((2, 16, 8, 12), (32, 16, 3, 3), (32,)))
+    image, filters, bias = (draw.standard_normal(shape).astype(np.float32) for shape in ((2, 16, 8, 12), (outputs, 16, 3, 3), (outputs,)))
     config = rt.Config("local-sync")
     loaded = rt.VmModule.mmap(config.vm_instance, str(task.vmfb))
     module = rt.SystemContext(vm_modules=[rt.create_hal_module(config.vm_instance, config.device), loaded], config=config).modules[loaded.name]
