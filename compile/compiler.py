@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from compile import dumps
+from compile import bank_padding, dumps
 from compile.target import CHIP, Chip, set_chip
 from ireeperf.errors import CompileError
 
@@ -32,7 +32,8 @@ _OPERATION = re.compile(r"'([a-z_]+\.[\w.]+)'|operation '?\"?([a-z_]+\.[\w.]+)")
 class Task:
     """One module to compile. `folder` receives the .vmfb and its command line; `log`, on failure, what the compiler said.
 
-    With a `chip` there are two phases: what the compiler believes of the chip is set between them (compile.target.set_chip).
+    With a `chip` there are two phases: what the compiler believes of the chip is set between them (compile.target.set_chip). With a spec for
+    CUDA as well: marked dispatches get other passes between them (compile/bank_padding.py).
     With `dispatches`, `folder` receives what the compiler tells of each dispatch too (compile/dumps.py).
     """
 
@@ -50,9 +51,21 @@ class Task:
         return self.folder / f"{self.name}.vmfb"
 
     @property
+    def between(self) -> str | None:
+        """Up to where the first of two phases goes; None when there is one."""
+        if self.chip is not None:
+            return "preprocessing"
+        return bank_padding.PHASE if any(flag.startswith(bank_padding.SPEC_FLAG) for flag in self.flags) else None
+
+    @property
     def preprocessed(self) -> Path:
         """What the first of two phases writes."""
         return self.folder.with_suffix(".preprocessed.mlir")
+
+    def rewrite(self) -> None:
+        """What is done to it before the second phase."""
+        text = self.preprocessed.read_text()
+        self.preprocessed.write_text(set_chip(text, self.chip) if self.chip is not None else bank_padding.padded(text))
 
     @property
     def dumps(self) -> Path:
@@ -67,16 +80,19 @@ class Task:
     def commands(self, output: str, preprocessed: str) -> list[list[str]]:
         """The argument lists, one a phase; never a shell string."""
         first = [str(compiler_path()), str(self.mlir), *self.flags]
-        if self.chip is None:
+        if self.between is None:
             return [[*first, "-o", output]]
-        return [[*first, "--compile-to=preprocessing", "-o", preprocessed],
-                [first[0], preprocessed, *self.flags, "--compile-from=preprocessing", "-o", output]]
+        return [[*first, f"--compile-to={self.between}", "-o", preprocessed],
+                [first[0], preprocessed, *self.flags, f"--compile-from={self.between}", "-o", output]]
 
     def shell(self, output: str) -> str:
         """The same as lines for a shell, the chip set by sed: what a user repeats."""
-        lines = [shlex.join(command) for command in self.commands(output, f"{self.name}.preprocessed.mlir")]
+        middle = f"{self.name}.preprocessed.mlir"
+        lines = [shlex.join(command) for command in self.commands(output, middle)]
         if self.chip is not None:
-            lines.insert(1, shlex.join(["sed", "-i", f"s|{CHIP.pattern}|{self.chip.attribute}|", f"{self.name}.preprocessed.mlir"]))
+            lines.insert(1, shlex.join(["sed", "-i", f"s|{CHIP.pattern}|{self.chip.attribute}|", middle]))
+        elif self.between is not None:
+            lines.insert(1, f"python -m compile.bank_padding {middle}  # from the repository's root")
         return "\n".join(lines)
 
 
@@ -121,8 +137,8 @@ def compile_all(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, float]
             for task, (process, started, phase) in list(running.items()):
                 if process.poll() is None:
                     continue
-                if task.chip is not None and phase == 0 and process.returncode == 0 and task.preprocessed.is_file():
-                    task.preprocessed.write_text(set_chip(task.preprocessed.read_text(), task.chip))
+                if task.between is not None and phase == 0 and process.returncode == 0 and task.preprocessed.is_file():
+                    task.rewrite()
                     with uninterrupted():
                         running[task] = _start(task, 1), started, 1
                     continue
@@ -175,6 +191,8 @@ def _check(task: Task, code: int) -> None:
     """Success is exit code 0 and the file: iree-compile can exit 0 after writing a crash reproducer."""
     words = task.words.read_text(errors="replace")
     if code == 0 and task.vmfb.is_file() and task.vmfb.stat().st_size:
+        if task.between == bank_padding.PHASE:
+            bank_padding.refuse(task.vmfb)
         (task.folder / f"{task.name}.command.sh").write_text(
             f"#!/bin/sh\n# {task.label}, iree-base-compiler {compiler_version()}\n{task.shell(task.vmfb.name)}\n")
         if task.dispatches:

@@ -103,7 +103,7 @@ def points(sweep: Sweep, count: int, known: Sequence[tuple[dict[str, int], Resul
     (compile/static_rank.py) and a random one. What is `known` is left out, and the best two of it are where to start from."""
     space, draw = sweep.space, random.Random(0)
     target = sweep.scope.target if sweep.scope else "cpu"
-    best = sorted((pair for pair in known if pair[1].ratio), key=lambda pair: -(pair[1].ratio or 0))[:STARTS]
+    best = sorted((pair for pair in known if pair[1].ratio and _within(pair[0], space.parameters)), key=lambda pair: -(pair[1].ratio or 0))[:STARTS]
     first = [dict(point) for point, _ in best] or placed(sweep)
     around = [point | {name: value} for point in first for name, values in space.parameters.items() for value in _beside(values, point[name])]
     drawn = [{name: draw.choice(values) for name, values in space.parameters.items()} for _ in range(DRAWS)]
@@ -124,6 +124,11 @@ def points(sweep: Sweep, count: int, known: Sequence[tuple[dict[str, int], Resul
     return [point for key in dict.fromkeys([*seeds, *every]) if (point := json.loads(key)) not in done][:count]
 
 
+def _within(point: dict[str, int], parameters: dict[str, tuple[int, ...]]) -> bool:
+    """Whether a point that was measured is one of this space: an earlier one may have had other parameters."""
+    return point.keys() == parameters.keys() and all(value in parameters[name] for name, value in point.items())
+
+
 def _beside(values: Sequence[int], value: int) -> Sequence[int]:
     place = values.index(value)
     return (*values[max(place - 1, 0):place], *values[place + 1:place + 2])
@@ -135,16 +140,18 @@ def placed(sweep: Sweep) -> list[dict[str, int]]:
     if not isinstance(space, GpuSpace | AttentionSpace):
         return []
     paths = sorted((SPECS / space.target).glob(f"*/{space.match.name}.toml"))
-    wanted = [_tiles(setting) for setting in ([record.read(path).set for path in paths] or [space.default])]
+    # Where there is one number of stages, it is not part of the search, and a record may have another
+    stages = len(space.parameters.get("stages", ())) > 1
+    wanted = [_tiles(setting, stages) for setting in ([record.read(path).set for path in paths] or [space.default])]
     choices = (dict(zip(space.parameters, choice, strict=True)) for choice in itertools.product(*space.parameters.values()))
-    return [point for point in choices if _tiles(space.setting(point)) in wanted and space.invalid(point) is None]
+    return [point for point in choices if _tiles(space.setting(point), stages) in wanted and space.invalid(point) is None]
 
 
-def _tiles(setting: Setting) -> tuple[Any, ...]:
+def _tiles(setting: Setting, stages: bool) -> tuple[Any, ...]:
     config = setting.lowering_config
     shares = [share or min(tile, 1) for share, tile in zip(config.get("subgroup", ()), config["workgroup"], strict=False)]
-    return (setting.pipeline, config["workgroup"], shares, config["reduction"], config.get("mma_kind"), setting.options.get("prefetch_num_stages"),
-            config.get("promote_operands"))
+    return (setting.pipeline, config["workgroup"], shares, config["reduction"], config.get("mma_kind"),
+            setting.options.get("prefetch_num_stages") if stages else None, config.get("promote_operands"))
 
 
 def add(archive: zipfile.ZipFile, index: int, name: str, sweep: Sweep, folder: Path, count: int, workers: int,

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from compile import compiler, dispatch_ops
+from compile import bank_padding, compiler, dispatch_ops
 from ireeperf.errors import CompileError
 from specs import attribute_text
 from specs.match import Match
@@ -96,10 +96,21 @@ def build(text: str, folder: Path, flags: Sequence[str]) -> Path:
     source, output = folder / "program.mlir", folder / "program.vmfb"
     source.write_text(text)
     command = [str(compiler.compiler_path()), str(source), *flags, "-o", str(output)]
+    if not bank_padding.marked(text):
+        _run(command, output)
+        return output
+    configured = folder / "configured.mlir"
+    _run([*command[:-1], str(configured), f"--compile-to={bank_padding.PHASE}"], configured)
+    configured.write_text(bank_padding.padded(configured.read_text()))
+    _run([command[0], str(configured), *command[2:], f"--compile-from={bank_padding.PHASE}"], output)
+    bank_padding.refuse(output)
+    return output
+
+
+def _run(command: list[str], output: Path) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         raise CompileError(f"iree-compile was still running after {COMPILE_SECONDS:.0f} s") from None
     if done.returncode or not output.is_file():
         raise CompileError(f"iree-compile exited with code {done.returncode}; {compiler.diagnose(done.stderr)}")
-    return output

@@ -17,6 +17,7 @@ from specs.record import Setting
 
 SUBGROUPS, TILES, STEPS, STAGES = (1, 2, 4, 8), (1, 2, 4, 8), (1, 2, 4, 8), (1, 2, 3)
 OUTER = (1, 2, 4, 8)
+PADDINGS = (128,)
 SHORT = 128  # an innermost loop of M or N up to this bounds the tile, and the loop around it is tiled as well
 _CONFIG = re.compile(r"#iree_gpu\.lowering_config<\{(.*)\}>")
 _LIST = re.compile(r"(\w+) = \[([\d, ]*)\]")
@@ -28,7 +29,8 @@ _FAMILY = re.compile(r"V?(\w+?)_\d+x\d+x\d+_(\w+)")
 class GpuSpace:
     """Parameters of one dispatch: `rows`, `columns`: subgroups along M and N; `row`, `column`: instructions of each; `step`: along K;
     `mma`: index into `instructions`; `stages`: of the prefetch; `outer_m`, `outer_n`: subgroups along the loop around a short innermost
-    one (an image's rows, a matrix's heads). The rest stays as in `default`."""
+    one (an image's rows, a matrix's heads); `padding`: bits of a row in shared memory (CUDA, compile/bank_padding.py). The rest stays as in
+    `default`."""
 
     match: Match
     default: Setting
@@ -54,7 +56,8 @@ class GpuSpace:
         threads = point["rows"] * point["columns"] * others * keys.SUBGROUP_SIZE[keys.architecture(self.target)]
         config = self.default.lowering_config | {"workgroup": tiles, "subgroup": shares, "reduction": steps, "mma_kind": name}
         return replace(self.default, lowering_config=config, workgroup_size=(threads, 1, 1),
-                       options=self.default.options | {"prefetch_num_stages": point["stages"]})
+                       options=self.default.options | {"prefetch_num_stages": point["stages"]},
+                       attributes={"shared_memory_padding_bits": point["padding"]} if "padding" in point else {})
 
     def invalid(self, point: Point) -> str | None:
         """Why `point` cannot be a configuration, or None."""
@@ -89,10 +92,13 @@ def space(match: Match | None, configuration: str, target: str) -> GpuSpace | At
     where, chosen = keys.architecture(target), default.lowering_config["mma_kind"]
     family = _family(chosen)
     names = tuple(name for name in (*keys.MMA[where], *keys.VIRTUAL_MMA[where]) if _family(name) == family) or (chosen,)
+    # On CUDA the compiler prefetches nothing whatever the stages, and rows of 128 bits more lie on all banks
+    cuda = where.startswith("sm_")
+    more = {"padding": PADDINGS} if cuda else {}
     outer = {f"outer_{role}": tuple(count for count in OUTER if sizes[loop] % count == 0) for role, loop in _outer(sizes, roles).items()}
     return GpuSpace(match=match, default=default, target=target, instructions=names, sizes=sizes, roles=roles, parameters={
-        "rows": SUBGROUPS, "columns": SUBGROUPS, "row": TILES, "column": TILES, "step": STEPS, "mma": tuple(range(len(names))), "stages": STAGES,
-        **outer})
+        "rows": SUBGROUPS, "columns": SUBGROUPS, "row": TILES, "column": TILES, "step": STEPS, "mma": tuple(range(len(names))),
+        "stages": (default.options.get("prefetch_num_stages", STAGES[0]),) if cuda else STAGES, **outer, **more})
 
 
 def _outer(sizes: tuple[int, ...], roles: dict[str, tuple[int, ...]]) -> dict[str, int]:

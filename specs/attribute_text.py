@@ -17,9 +17,7 @@ def translation_info(setting: Setting, target: str) -> str:
     if setting.options:
         entries.append("gpu_pipeline_options = #iree_gpu.pipeline_options<"
                        f"{', '.join(f'{name} = {_option(name, value)}' for name, value in _in_order(setting.options, keys.OPTIONS['gpu']))}>")
-    for name, value in _in_order(setting.attributes, keys.ATTRIBUTES["gpu"]):
-        entries.append(f"iree_codegen.{name} = #iree_codegen.denormal_fp_math<{_quoted(value)}>" if name == "denormal_fp_math_f32"
-                       else f"{name} = {{{', '.join(f'{_quoted(key)} = {_quoted(text)}' for key, text in sorted(value.items()))}}}")
+    entries += [_attribute(name, value) for name, value in _in_order(setting.attributes, keys.ATTRIBUTES["gpu"])]
     threads = ", ".join(map(str, (*setting.workgroup_size, 1, 1)[:3] if len(setting.workgroup_size) < 3 else setting.workgroup_size))
     extra = f", {{{', '.join(entries)}}}" if entries else ""
     return (f"#iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<{setting.pipeline}> workgroup_size = [{threads}] "
@@ -67,6 +65,14 @@ def _promotion(value: Any) -> str:
         raise ConfigError(f"promotion type {value!r}: expected one of {', '.join(keys.PROMOTIONS)}, or a table with copy and xor_shuffle")
     shuffle = ", ".join(map(str, value["xor_shuffle"]))
     return f"#iree_gpu.swizzle_operand<copy_config = {_promotion(value['copy'])}, swizzle = #iree_codegen.xor_shuffle<{shuffle}>>"
+
+
+def _attribute(name: str, value: Any) -> str:
+    if name == "denormal_fp_math_f32":
+        return f"iree_codegen.{name} = #iree_codegen.denormal_fp_math<{_quoted(value)}>"
+    if name == "shared_memory_padding_bits":
+        return f"{keys.PADDING_MARK} = {_list(value)}"
+    return f"{name} = {{{', '.join(f'{_quoted(key)} = {_quoted(text)}' for key, text in sorted(value.items()))}}}"
 
 
 def _option(name: str, value: Any) -> str:

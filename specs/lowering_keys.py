@@ -34,7 +34,8 @@ OPTIONS = {
     "gpu": ("prefetch_num_stages", "no_reduce_shared_memory_bank_conflicts", "use_igemm_convolution", "reorder_workgroups_strategy"),
     "cpu": (),
 }
-ATTRIBUTES = {"gpu": ("llvm_func_attrs", "denormal_fp_math_f32"), "cpu": ()}
+ATTRIBUTES = {"gpu": ("llvm_func_attrs", "denormal_fp_math_f32", "shared_memory_padding_bits"), "cpu": ()}
+PADDING_MARK = "ireeperf.shared_memory_padding_bits"  # ours, for compile/bank_padding.py; IREE ignores it
 DECOMPOSITION = ("qk_attrs", "pv_attrs")
 PROMOTIONS = ("derived_thread_config", "use_global_load_dma")
 LDS_BYTES = {"gfx942": 65536, "gfx950": 163840, "sm_80": 166912, "sm_89": 101376}  # max_workgroup_memory_bytes

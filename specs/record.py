@@ -25,7 +25,7 @@ class Setting:
     workgroup_size: tuple[int, ...] = ()  # threads; empty on llvm-cpu
     subgroup_size: int | None = None
     options: dict[str, Any] = field(default_factory=dict)  # gpu_pipeline_options: prefetch_num_stages, use_igemm_convolution, ...
-    attributes: dict[str, Any] = field(default_factory=dict)  # the rest of translation_info: llvm_func_attrs, denormal mode
+    attributes: dict[str, Any] = field(default_factory=dict)  # the rest of translation_info: llvm_func_attrs, denormal mode, padding on CUDA
     decomposition: dict[str, Any] = field(default_factory=dict)  # attention: qk_attrs and pv_attrs, each {lowering_config = {...}}
 
 
