@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from ireeperf.errors import CompileError
 from specs import lowering_keys
 from specs.record import Setting
 
+_ONE_AT_A_TIME = threading.Lock()  # formulas share one z3 context: two candidates judged at once end the process
 _FLAGS = ("--iree-codegen-emit-pipeline-constraints", "--compile-to=executable-configurations")
 # "prefetch_num_stages == 2", and for implicit-GEMM convolutions "== 0": the template's habit, which IREE's own choice for these does not keep;
 # other numbers of stages compile, and were right on an H100
@@ -58,11 +60,15 @@ class Constraints:
     def refused(self, setting: Setting) -> str | None:
         """The first assertion that `setting` breaks, in the compiler's words; None also where it is not of the template's form, such as with
         an instruction that the template does not offer: nothing is asserted of those."""
-        import z3
-
         values = self.values(setting)
         if isinstance(values, str):
             return None
+        with _ONE_AT_A_TIME:
+            return self._broken(values)  # a call: its formulas are freed while the lock is held
+
+    def _broken(self, values: Mapping[str, int]) -> str | None:
+        import z3
+
         solver = z3.Solver()
         for name, value in values.items():
             solver.add(self.knobs[name] == value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,3 +110,16 @@ module {
 """
     with pytest.raises(CompileError, match=r"smt\.int\.abs"):
         tune_constraints.read(text)
+
+
+def test_two_candidates_are_judged_at_once(found):
+    """With --jobs 2 candidates are judged in threads; without a lock z3's one context ended the process (seen packing the UNet for sm_80). In a
+    process of its own, for a crash would take this one along."""
+    constraints = tune_constraints.of(found, SETTING)
+    assert constraints is not None
+    child = os.fork()
+    if not child:
+        with ThreadPoolExecutor(4) as pool:
+            same = set(pool.map(lambda _: constraints.refused(SETTING), range(200)))
+        os._exit(0 if same == {None} else 3)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
