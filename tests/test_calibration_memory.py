@@ -10,6 +10,7 @@ import pytest
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_two_full_width_blocks_are_calibrated_in_less_than_8_gb() -> None:
     run = subprocess.run([sys.executable, "-m", "scripts.calibration_memory"], capture_output=True, text=True, check=True)
     found = json.loads(run.stdout.splitlines()[-1])
