@@ -6,20 +6,19 @@
 #translation0 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<VectorDistribute> workgroup_size = [128, 1, 1] subgroup_size = 32, {iree_codegen.denormal_fp_math_f32 = #iree_codegen.denormal_fp_math<"preserve-sign">}>
 #decomposition0 = {qk_attrs = {lowering_config = #iree_gpu.lowering_config<{mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, subgroup_basis = [[1, 1, 4, 1, 1, 1], [0, 1, 2, 4, 5]], promote_operands = [0, 1], promotion_types = [#iree_gpu.derived_thread_config, #iree_gpu.derived_thread_config]}>}, pv_attrs = {lowering_config = #iree_gpu.lowering_config<{mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, subgroup_basis = [[1, 1, 4, 1, 1, 1], [0, 1, 2, 3, 5]], promote_operands = [1], promotion_types = [#iree_gpu.derived_thread_config]}>}}
 #maps1 = [affine_map<(d0, d1, d2, d3, d4) -> (d0, d2, d4)>, affine_map<(d0, d1, d2, d3, d4) -> (d0, d4, d1, d3)>, affine_map<(d0, d1, d2, d3, d4) -> (d0, d1, d2, d3)>]
-#translation1 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [128, 1, 1] subgroup_size = 32, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 1, no_reduce_shared_memory_bank_conflicts = false, use_igemm_convolution = false>}>
+#translation1 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [128, 1, 1] subgroup_size = 32, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 2, no_reduce_shared_memory_bank_conflicts = false, use_igemm_convolution = false>, ireeperf.shared_memory_padding_bits = 128}>
 #maps2 = [affine_map<(d0, d1, d2, d3) -> (d0, d1, d3)>, affine_map<(d0, d1, d2, d3) -> (d0, d3, d2)>, affine_map<(d0, d1, d2, d3) -> (d0, d1, d2)>]
-#translation2 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [128, 1, 1] subgroup_size = 32, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 2, no_reduce_shared_memory_bank_conflicts = false, use_igemm_convolution = false>}>
 #maps3 = [affine_map<(d0, d1, d2) -> (d0, d2)>, affine_map<(d0, d1, d2) -> (d1, d2)>, affine_map<(d0, d1, d2) -> (d0, d1)>]
-#translation3 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [64, 1, 1] subgroup_size = 32, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 1, no_reduce_shared_memory_bank_conflicts = false, use_igemm_convolution = false>}>
 #maps4 = [affine_map<(d0, d1, d2) -> (d2, d0)>, affine_map<(d0, d1, d2) -> (d1, d2)>, affine_map<(d0, d1, d2) -> (d0, d1)>]
+#translation2 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [128, 1, 1] subgroup_size = 32, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 1, no_reduce_shared_memory_bank_conflicts = false, use_igemm_convolution = false>}>
+#translation3 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [128, 1, 1] subgroup_size = 32, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 2, no_reduce_shared_memory_bank_conflicts = false, use_igemm_convolution = false>}>
 #maps5 = [affine_map<(d0, d1, d2, d3, d4) -> (d0, d2, d4)>, affine_map<(d0, d1, d2, d3, d4) -> (d1, d3, d4)>, affine_map<(d0, d1, d2, d3, d4) -> (d0, d1, d2, d3)>]
-#translation4 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [128, 1, 1] subgroup_size = 32, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 3, no_reduce_shared_memory_bank_conflicts = false, use_igemm_convolution = false>}>
-#translation5 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [256, 1, 1] subgroup_size = 32, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 2, no_reduce_shared_memory_bank_conflicts = false, use_igemm_convolution = false>}>
 #maps6 = [affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d0, d1 + d4, d2 + d5, d6)>, affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d4, d5, d6, d3)>, affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d0, d1, d2, d3)>]
+#translation4 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [128, 1, 1] subgroup_size = 32, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 2, no_reduce_shared_memory_bank_conflicts = false, use_igemm_convolution = true>, ireeperf.shared_memory_padding_bits = 128}>
+#translation5 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [128, 1, 1] subgroup_size = 32, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 1, no_reduce_shared_memory_bank_conflicts = false, use_igemm_convolution = true>}>
 #translation6 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [128, 1, 1] subgroup_size = 32, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 3, no_reduce_shared_memory_bank_conflicts = false, use_igemm_convolution = true>}>
-#translation7 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [128, 1, 1] subgroup_size = 32, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 2, no_reduce_shared_memory_bank_conflicts = false, use_igemm_convolution = true>}>
-#translation8 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [128, 1, 1] subgroup_size = 32, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 1, no_reduce_shared_memory_bank_conflicts = false, use_igemm_convolution = true>}>
 #maps7 = [affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d0, d1 * 2 + d4, d2 * 2 + d5, d6)>, affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d4, d5, d6, d3)>, affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d0, d1, d2, d3)>]
+#translation7 = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<TileAndFuse> workgroup_size = [128, 1, 1] subgroup_size = 32, {gpu_pipeline_options = #iree_gpu.pipeline_options<prefetch_num_stages = 2, no_reduce_shared_memory_bank_conflicts = false, use_igemm_convolution = true>}>
 module @sm_80_sdxl_fp16_bs1 attributes {transform.with_named_sequence, iree_codegen.tuning_spec_with_default_entrypoint} {
 transform.named_sequence @apply(%op: !transform.any_op {transform.readonly}, %info: !transform.any_param {transform.readonly}, %name: !transform.any_param {transform.readonly}) {
   transform.annotate %op "compilation_info" = %info : !transform.any_op, !transform.any_param
@@ -102,7 +101,7 @@ transform.named_sequence @contraction_b2_m4096_n640_k640_f16xf16xf32_bmkxbknxbmn
   transform.iree.match.dims_equal %m, [4096] : !transform.param<i64>
   transform.iree.match.dims_equal %n, [640] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [640] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 64, 128, 0], reduction = [0, 0, 0, 4], subgroup = [1, 4, 4, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation2> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 64, 128, 0], reduction = [0, 0, 0, 8], subgroup = [1, 4, 4, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation1> -> !transform.any_param
   %name = transform.param.constant "contraction_b2_m4096_n640_k640_f16xf16xf32_bmkxbknxbmn" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -122,7 +121,7 @@ transform.named_sequence @contraction_m2048_n1280_k1280_f16xf16xf32(%op: !transf
   transform.iree.match.dims_equal %m, [2048] : !transform.param<i64>
   transform.iree.match.dims_equal %n, [1280] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [1280] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [64, 64, 0], reduction = [0, 0, 4], subgroup = [4, 4, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation3> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [128, 64, 0], reduction = [0, 0, 4], subgroup = [4, 4, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation1> -> !transform.any_param
   %name = transform.param.constant "contraction_m2048_n1280_k1280_f16xf16xf32" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -132,7 +131,7 @@ transform.named_sequence @contraction_m2048_n1280_k2560_f16xf16xf32_kmxnkxmn(%op
   transform.iree.match.dims_equal %m, [2048] : !transform.param<i64>
   transform.iree.match.dims_equal %n, [1280] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [2560] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [64, 128, 0], reduction = [0, 0, 8], subgroup = [2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation1> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [64, 128, 0], reduction = [0, 0, 8], subgroup = [2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation2> -> !transform.any_param
   %name = transform.param.constant "contraction_m2048_n1280_k2560_f16xf16xf32_kmxnkxmn" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -152,7 +151,7 @@ transform.named_sequence @contraction_m2048_n1280_k640_f16xf16xf32(%op: !transfo
   transform.iree.match.dims_equal %m, [2048] : !transform.param<i64>
   transform.iree.match.dims_equal %n, [1280] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [640] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [64, 128, 0], reduction = [0, 0, 4], subgroup = [4, 4, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation2> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [64, 128, 0], reduction = [0, 0, 4], subgroup = [4, 4, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation3> -> !transform.any_param
   %name = transform.param.constant "contraction_m2048_n1280_k640_f16xf16xf32" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -162,7 +161,7 @@ transform.named_sequence @contraction_m2x1024_n20x64_k1280_f16xf16xf32_mkxnkxmnm
   transform.iree.match.dims_equal %m, [2, 1024] : !transform.param<i64>
   transform.iree.match.dims_equal %n, [20, 64] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [1280] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 1, 64, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation3> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 2, 64, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation1> -> !transform.any_param
   %name = transform.param.constant "contraction_m2x1024_n20x64_k1280_f16xf16xf32_mkxnkxmnmn" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -172,7 +171,7 @@ transform.named_sequence @contraction_m2x64_n20x64_k2048_f16xf16xf32_mkxnkxmnmn(
   transform.iree.match.dims_equal %m, [2, 64] : !transform.param<i64>
   transform.iree.match.dims_equal %n, [20, 64] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [2048] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [2, 2, 16, 16, 0], reduction = [0, 0, 0, 0, 8], subgroup = [1, 1, 1, 2, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation4> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [2, 2, 16, 16, 0], reduction = [0, 0, 0, 0, 8], subgroup = [1, 1, 1, 2, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation1> -> !transform.any_param
   %name = transform.param.constant "contraction_m2x64_n20x64_k2048_f16xf16xf32_mkxnkxmnmn" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -182,7 +181,7 @@ transform.named_sequence @contraction_m32768_n320_k640_f16xf16xf32_kmxnkxmn(%op:
   transform.iree.match.dims_equal %m, [32768] : !transform.param<i64>
   transform.iree.match.dims_equal %n, [320] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [640] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [128, 64, 0], reduction = [0, 0, 4], subgroup = [2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation2> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [128, 64, 0], reduction = [0, 0, 4], subgroup = [2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation3> -> !transform.any_param
   %name = transform.param.constant "contraction_m32768_n320_k640_f16xf16xf32_kmxnkxmn" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -192,7 +191,7 @@ transform.named_sequence @contraction_m32768_n320_k960_f16xf16xf32_kmxnkxmn(%op:
   transform.iree.match.dims_equal %m, [32768] : !transform.param<i64>
   transform.iree.match.dims_equal %n, [320] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [960] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [256, 64, 0], reduction = [0, 0, 4], subgroup = [4, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation1> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [256, 64, 0], reduction = [0, 0, 4], subgroup = [4, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation2> -> !transform.any_param
   %name = transform.param.constant "contraction_m32768_n320_k960_f16xf16xf32_kmxnkxmn" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -202,7 +201,7 @@ transform.named_sequence @contraction_m8192_n5120_k640_f16xf16xf32(%op: !transfo
   transform.iree.match.dims_equal %m, [8192] : !transform.param<i64>
   transform.iree.match.dims_equal %n, [5120] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [640] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [128, 128, 0], reduction = [0, 0, 4], subgroup = [4, 4, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation5> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [128, 64, 0], reduction = [0, 0, 4], subgroup = [4, 4, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation1> -> !transform.any_param
   %name = transform.param.constant "contraction_m8192_n5120_k640_f16xf16xf32" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -212,7 +211,7 @@ transform.named_sequence @contraction_m8192_n640_k1280_f16xf16xf32_kmxnkxmn(%op:
   transform.iree.match.dims_equal %m, [8192] : !transform.param<i64>
   transform.iree.match.dims_equal %n, [640] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [1280] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [64, 128, 0], reduction = [0, 0, 8], subgroup = [2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation1> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [64, 128, 0], reduction = [0, 0, 8], subgroup = [2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation2> -> !transform.any_param
   %name = transform.param.constant "contraction_m8192_n640_k1280_f16xf16xf32_kmxnkxmn" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -222,7 +221,7 @@ transform.named_sequence @contraction_m8192_n640_k1920_f16xf16xf32_kmxnkxmn(%op:
   transform.iree.match.dims_equal %m, [8192] : !transform.param<i64>
   transform.iree.match.dims_equal %n, [640] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [1920] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [64, 128, 0], reduction = [0, 0, 8], subgroup = [2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation2> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [64, 128, 0], reduction = [0, 0, 8], subgroup = [2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation3> -> !transform.any_param
   %name = transform.param.constant "contraction_m8192_n640_k1920_f16xf16xf32_kmxnkxmn" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -232,7 +231,7 @@ transform.named_sequence @contraction_m8192_n640_k2560_f16xf16xf32(%op: !transfo
   transform.iree.match.dims_equal %m, [8192] : !transform.param<i64>
   transform.iree.match.dims_equal %n, [640] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [2560] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [64, 128, 0], reduction = [0, 0, 4], subgroup = [2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation2> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [64, 128, 0], reduction = [0, 0, 8], subgroup = [2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation1> -> !transform.any_param
   %name = transform.param.constant "contraction_m8192_n640_k2560_f16xf16xf32" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -242,7 +241,7 @@ transform.named_sequence @contraction_m8192_n640_k320_f16xf16xf32(%op: !transfor
   transform.iree.match.dims_equal %m, [8192] : !transform.param<i64>
   transform.iree.match.dims_equal %n, [640] : !transform.param<i64>
   transform.iree.match.dims_equal %k, [320] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [64, 128, 0], reduction = [0, 0, 4], subgroup = [4, 4, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation2> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [64, 128, 0], reduction = [0, 0, 4], subgroup = [4, 4, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1], convert_acc_gemm}>, translation_info = #translation3> -> !transform.any_param
   %name = transform.param.constant "contraction_m8192_n640_k320_f16xf16xf32" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -254,7 +253,7 @@ transform.named_sequence @convolution_b2_i128x128_f320_r3x3_c320_f16xf16xf32_bic
   transform.iree.match.dims_equal %output_channel, [320] : !transform.param<i64>
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [320] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 1, 128, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation6> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 1, 128, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation4> -> !transform.any_param
   %name = transform.param.constant "convolution_b2_i128x128_f320_r3x3_c320_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -266,7 +265,7 @@ transform.named_sequence @convolution_b2_i128x128_f320_r3x3_c640_f16xf16xf32_bic
   transform.iree.match.dims_equal %output_channel, [320] : !transform.param<i64>
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [640] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 1, 128, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation7> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 1, 128, 64, 0], reduction = [0, 0, 0, 0, 8], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation4> -> !transform.any_param
   %name = transform.param.constant "convolution_b2_i128x128_f320_r3x3_c640_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -278,7 +277,7 @@ transform.named_sequence @convolution_b2_i128x128_f320_r3x3_c960_f16xf16xf32_bic
   transform.iree.match.dims_equal %output_channel, [320] : !transform.param<i64>
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [960] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 1, 128, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation8> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 1, 128, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation5> -> !transform.any_param
   %name = transform.param.constant "convolution_b2_i128x128_f320_r3x3_c960_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -290,7 +289,7 @@ transform.named_sequence @convolution_b2_i128x128_f640_r3x3_c640_f16xf16xf32_bic
   transform.iree.match.dims_equal %output_channel, [640] : !transform.param<i64>
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [640] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 1, 128, 128, 0], reduction = [0, 0, 0, 0, 8], subgroup = [1, 1, 8, 4, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation8> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 1, 128, 128, 0], reduction = [0, 0, 0, 0, 8], subgroup = [1, 1, 8, 4, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation4> -> !transform.any_param
   %name = transform.param.constant "convolution_b2_i128x128_f640_r3x3_c640_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -314,7 +313,7 @@ transform.named_sequence @convolution_b2_i32x32_f1280_r3x3_c1920_f16xf16xf32_bic
   transform.iree.match.dims_equal %output_channel, [1280] : !transform.param<i64>
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [1920] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 4, 32, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation8> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 4, 32, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation4> -> !transform.any_param
   %name = transform.param.constant "convolution_b2_i32x32_f1280_r3x3_c1920_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -326,7 +325,7 @@ transform.named_sequence @convolution_b2_i32x32_f1280_r3x3_c2560_f16xf16xf32_bic
   transform.iree.match.dims_equal %output_channel, [1280] : !transform.param<i64>
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [2560] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 4, 32, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation7> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 4, 32, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation4> -> !transform.any_param
   %name = transform.param.constant "convolution_b2_i32x32_f1280_r3x3_c2560_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -338,7 +337,7 @@ transform.named_sequence @convolution_b2_i32x32_f1280_r3x3_c640_f16xf16xf32_bicx
   transform.iree.match.dims_equal %output_channel, [1280] : !transform.param<i64>
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [640] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 4, 32, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation8> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 4, 32, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation4> -> !transform.any_param
   %name = transform.param.constant "convolution_b2_i32x32_f1280_r3x3_c640_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -362,7 +361,7 @@ transform.named_sequence @convolution_b2_i64x64_f1280_r3x3_c1280_f16xf16xf32_bic
   transform.iree.match.dims_equal %output_channel, [1280] : !transform.param<i64>
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [1280] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 2, 64, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation7> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 2, 64, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation4> -> !transform.any_param
   %name = transform.param.constant "convolution_b2_i64x64_f1280_r3x3_c1280_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -374,7 +373,7 @@ transform.named_sequence @convolution_b2_i64x64_f320_r3x3_c320_f16xf16xf32_bicxr
   transform.iree.match.dims_equal %output_channel, [320] : !transform.param<i64>
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [320] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 2, 64, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation8> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 2, 64, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation5> -> !transform.any_param
   %name = transform.param.constant "convolution_b2_i64x64_f320_r3x3_c320_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -386,7 +385,7 @@ transform.named_sequence @convolution_b2_i64x64_f640_r3x3_c1280_f16xf16xf32_bicx
   transform.iree.match.dims_equal %output_channel, [640] : !transform.param<i64>
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [1280] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 2, 64, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation7> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 2, 64, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation4> -> !transform.any_param
   %name = transform.param.constant "convolution_b2_i64x64_f640_r3x3_c1280_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -410,7 +409,7 @@ transform.named_sequence @convolution_b2_i64x64_f640_r3x3_c320_f16xf16xf32_bicxr
   transform.iree.match.dims_equal %output_channel, [640] : !transform.param<i64>
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [320] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 2, 64, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation8> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 2, 64, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation5> -> !transform.any_param
   %name = transform.param.constant "convolution_b2_i64x64_f640_r3x3_c320_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -422,7 +421,7 @@ transform.named_sequence @convolution_b2_i64x64_f640_r3x3_c640_f16xf16xf32_bicxr
   transform.iree.match.dims_equal %output_channel, [640] : !transform.param<i64>
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [640] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 2, 64, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation8> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 2, 64, 64, 0], reduction = [0, 0, 0, 0, 8], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation4> -> !transform.any_param
   %name = transform.param.constant "convolution_b2_i64x64_f640_r3x3_c640_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
@@ -434,7 +433,7 @@ transform.named_sequence @convolution_b2_i64x64_f640_r3x3_c960_f16xf16xf32_bicxr
   transform.iree.match.dims_equal %output_channel, [640] : !transform.param<i64>
   transform.iree.match.dims_equal %filter, [3, 3] : !transform.param<i64>
   transform.iree.match.dims_equal %input_channel, [960] : !transform.param<i64>
-  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 4, 32, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation7> -> !transform.any_param
+  %info = transform.param.constant #iree_codegen.compilation_info<lowering_config = #iree_gpu.lowering_config<{workgroup = [1, 4, 32, 64, 0], reduction = [0, 0, 0, 0, 4], subgroup = [1, 1, 2, 8, 0], mma_kind = #iree_gpu.mma_layout<NV_MMA_SYNC_F32_16x8x16_F16>, promote_operands = [0, 1]}>, translation_info = #translation4> -> !transform.any_param
   %name = transform.param.constant "convolution_b2_i64x64_f640_r3x3_c960_f16xf16xf32_bicxrcfxbif" -> !transform.any_param
   transform.yield %op, %info, %name : !transform.any_op, !transform.any_param, !transform.any_param
 }
