@@ -156,7 +156,7 @@ def _start(task: Task, phase: int) -> subprocess.Popen[bytes]:
     task.folder.mkdir(parents=True, exist_ok=True)
     command = task.commands(str(task.vmfb), str(task.preprocessed))[phase]
     if task.dispatches and "--compile-to=preprocessing" not in command:
-        command += dumps.flags(task.dumps)
+        command += dumps.flags(task.dumps, whole=f"--compile-to={bank_padding.PHASE}" in command)
     with task.words.open("ab") as log:
         # a group of its own: Ctrl-C reaches us first, and we end the linkers it started as well
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)

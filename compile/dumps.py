@@ -23,8 +23,9 @@ _KEPT = re.compile(r"^ {0,4}(?:util\.(?:func|initializer)\b|\})|stream\.cmd\.dis
 _BINARIES = {".rocmasm": "assembly", ".ptx": "assembly", ".hsaco": "object"}
 
 
-def flags(folder: Path) -> list[str]:
-    """Compiler flags that write the dumps into `folder`; none of them changes the executable."""
+def flags(folder: Path, whole: bool = False) -> list[str]:
+    """Compiler flags that write the dumps into `folder`; none of them changes the executable. `whole`: constants in full, for the flag that
+    leaves them out does so in what the compiler writes as text, too."""
     return [
         f"--iree-hal-dump-executable-configurations-to={folder / 'configured'}",
         f"--iree-hal-dump-executable-benchmarks-to={folder / 'benchmark'}",
@@ -33,7 +34,7 @@ def flags(folder: Path) -> list[str]:
         f"--dump-compilation-phases-to={folder / 'phases'}",
         "--iree-scheduling-dump-statistics-format=json",
         f"--iree-scheduling-dump-statistics-file={folder / STATISTICS}",
-        "--mlir-elide-elementsattrs-if-larger=8",  # of constants in the dumps
+        *([] if whole else ["--mlir-elide-elementsattrs-if-larger=8"]),  # of constants in the dumps
     ]
 
 

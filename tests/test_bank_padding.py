@@ -100,14 +100,16 @@ def test_rows_lie_on_all_banks_and_results_stay_in_registers(tmp_path):
 
 
 def test_a_marked_record_is_compiled_in_two_phases_and_others_are_left(tmp_path):
-    plain = compiled(tmp_path)
-    one, = dispatch_ir.dispatches(plain)
+    values = ", ".join(f"{value}.0" for value in range(256))  # a constant has to survive the text between the phases
+    text = PROGRAM.replace(", %bias: tensor<256xf16>)", ")").replace(
+        "  %empty", f"  %bias = arith.constant dense<[{values}]> : tensor<256xf16>\n  %empty", 1)
+    one, = dispatch_ir.dispatches(compiled(tmp_path, text))
     record = TuningRecord(target="sm_80", match=one.match, set=setting(one, POINT, 128), evidence="ported", source="a test", compiler="3.13.0",
                           date="2026-11-25")
     spec = tmp_path / "spec.mlir"
     spec.write_text(render.text((record,), "spec"))
     (tmp_path / "tuned").mkdir()
-    found, = dispatch_ir.dispatches(compiled(tmp_path / "tuned", spec=spec))
+    found, = dispatch_ir.dispatches(compiled(tmp_path / "tuned", text, spec))
     assert found.tuned_by == record.name
     with zipfile.ZipFile(tmp_path / f"tuned/out/program{dumps.SUFFIX}") as archive:
         ptx, = (archive.read(name).decode() for name in archive.namelist() if name.endswith(".ptx"))
