@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from compile import dispatch_ops, emulator_launch, reference_types, verify_dispatch, verify_inputs
+from compile import dispatch_ops, emulator_launch, reference_types, tune_runner, verify_dispatch, verify_inputs
 from compile.reference import Reference
 from ireeperf.errors import CompileError
 
@@ -40,8 +40,7 @@ class Sample:
         stored = reference_types.storage(self.kind)
         taken = after.view(np.uint8)[self.positions[:, None] + np.arange(stored.itemsize)]
         found = reference_types.values(np.ascontiguousarray(taken).view(stored).ravel(), self.kind)
-        error = float(np.abs(found - self.expected).max()) / (float(np.abs(self.expected).max()) or 1.0)
-        return error if np.isfinite(error) else float("inf")
+        return tune_runner.largest(self.expected, found)
 
 
 def samples(configured_text: str, name: str, benchmark: str, data: np.ndarray, per_result: int = 256) -> tuple[Sample, ...]:

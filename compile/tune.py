@@ -27,6 +27,7 @@ from compile import (
     target,
     tune_confirm,
     tune_constraints,
+    tune_emulator,
     tune_module,
     tune_pack,
     tune_plot,
@@ -65,6 +66,7 @@ class TuneSettings:
     records: Path | None
     measure: tuple[str, ...]
     plot: Path | None
+    emulator: Path | None
 
 
 def parse(argv: Sequence[str] | None = None) -> TuneSettings:
@@ -80,11 +82,15 @@ def parse(argv: Sequence[str] | None = None) -> TuneSettings:
     parser.add_argument("--measure", nargs="+", default=["local"], metavar="local|pack FILE.zip|modules FILE.zip|ingest FILE.json",
                         help="here (default); on a machine without the compiler, then whole modules with the winners; what either brings back")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw what the database has of these dispatches")
+    parser.add_argument("--emulator", type=Path, metavar="FOLDER",
+                        help="with pack, for gfx942: each candidate is executed there first (docs/EMULATOR.md)")
     given = vars(parser.parse_args(argv))
     settings = TuneSettings(**given | {"measure": tuple(given["measure"])})
     if MEASURES.get(settings.measure[0]) != len(settings.measure) - 1:
         raise ConfigError(f"--measure {' '.join(settings.measure)}: give local, pack FILE.zip, modules FILE.zip or ingest FILE.json, and the "
                           "manifest before it")
+    if settings.emulator is not None and settings.measure[0] != "pack":
+        raise ConfigError(f"--emulator judges candidates that are packed, and --measure is {settings.measure[0]}; leave it out")
     for name in ("candidates", "rounds", "jobs"):
         if getattr(settings, name) < 1:
             raise ConfigError(f"--{name} is {getattr(settings, name)}; at least 1")
@@ -203,11 +209,18 @@ def pack(zips: Sequence[Path], on: Target, store: Store, settings: TuneSettings)
     """Compile candidates into the archive that another machine measures. What `store` has of any machine is not packed again."""
     output, entries, wanted = Path(settings.measure[1]), list[dict[str, Any]](), chosen(zips, settings.dispatch)
     partial = output.with_name(f".{output.name}.partial")
+    gate = tune_emulator.Gate(settings.emulator, on) if settings.emulator else None
+    packing = tune_pack.Packing(count=settings.candidates, workers=settings.jobs, gate=gate)
+    places = {one.source_sha256: path for one, path in wanted}
     try:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
             for one, sweep, scratch in prepare_all(wanted, on, settings, "", time.monotonic() + settings.budget):
                 known = [pair for name in store.machines(on.name, sweep.scope.compiler) for pair in store.results(replace(sweep.scope, machine=name))]
-                entries.append(tune_pack.add(archive, len(entries), one.name, sweep, scratch, settings.candidates, settings.jobs, known))
+                samples = tune_reference.samples(one, places[one.source_sha256], sweep)
+                if isinstance(samples, str):
+                    print(f"{one.name}: not judged by float64: {samples}", flush=True)
+                reference = None if isinstance(samples, str) else tune_reference.save(samples)
+                entries.append(tune_pack.add(archive, len(entries), one.name, sweep, scratch, packing, reference, known))
                 print(f"{one.name}: {sum(item['file'] is not None for item in entries[-1]['candidates'])} of "
                       f"{len(entries[-1]['candidates'])} candidates to be measured", flush=True)
             tune_pack.finish(archive, entries, "local-sync" if on.backend == "cpu" else on.driver)
@@ -218,6 +231,8 @@ def pack(zips: Sequence[Path], on: Target, store: Store, settings: TuneSettings)
         raise ConfigError(f"cannot write {output}: {error.strerror}; free the disk or choose another folder") from error
     finally:
         partial.unlink(missing_ok=True)
+        if gate:
+            gate.close()
     return {"archive": str(output), "packed": len(entries), "candidates": sum(len(entry["candidates"]) for entry in entries)}
 
 
@@ -256,7 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     database = settings.database or Cache().folder / "tuning.sqlite"
     print(f"tune {settings.manifest} target {on.name} compiler {compiler.compiler_version()} dispatch {settings.dispatch or 'all'!r} measure "
           f"{' '.join(settings.measure)} budget {settings.budget:.0f} s candidates {settings.candidates} rounds {settings.rounds} jobs "
-          f"{settings.jobs} database {database} records {settings.records} plot {settings.plot}", flush=True)
+          f"{settings.jobs} database {database} records {settings.records} plot {settings.plot} emulator {settings.emulator}", flush=True)
     store = Store(database)
     if settings.measure[0] == "pack":
         done = pack(zips, on, store, settings)

@@ -50,7 +50,7 @@ class Bench:
 class Dispatch:
     """A dispatch of the archive, its default loaded and run once: where it writes, and what."""
 
-    def __init__(self, bench: Bench, default: str, request: dict[str, Any]) -> None:
+    def __init__(self, bench: Bench, default: str, request: dict[str, Any], reference: str | None = None) -> None:
         import numpy as np
 
         self.bench, self.request = bench, request
@@ -68,6 +68,13 @@ class Dispatch:
         first, last = int(changed[0]) * size // 256 * 256, (int(changed[-1]) + 1) * size
         self.place = (first, min(-(-(last - first) // 256) * 256, was.nbytes - first))
         self.was, self.expected = (np.array(part.view(np.uint8)[first:first + self.place[1]]).view(request["result_dtype"]) for part in (was, now))
+        self.reference = np.load(reference) if reference else None
+        if (error := self.explained(self.expected)) is not None and error > 1:
+            raise RuntimeError(f"it is wrong: its error against float64 is {error:.3g} times what its roundings explain")
+
+    def explained(self, found: Any) -> float | None:
+        """Error of what lies in `place` over its tolerance against float64; None without a reference."""
+        return tune_runner.explained(self.reference, found, self.request["result_dtype"], self.place[0]) if self.reference is not None else None
 
     def measure(self, candidate: str, rounds: int, entirely: bool) -> dict[str, Any]:
         """The runner's answer. `entirely`: what lies outside of the part that the default writes is compared as well."""
@@ -88,9 +95,11 @@ class Dispatch:
             now, before, (first, size) = bench.whole(), bench.data.view(np.uint8), self.place
             if not (np.array_equal(now[:first], before[:first]) and np.array_equal(now[first + size:], before[first + size:])):
                 error = float("inf")
-        rounds_ = tune_runner.paired(self.default, module, self.request, rounds) if error <= self.request["tolerance"] else []
+        float64 = self.explained(found)
+        right = error <= self.request["tolerance"] and (float64 or 0.0) <= 1
+        rounds_ = tune_runner.paired(self.default, module, self.request, rounds) if right else []
         bench.restore(was._buffer_view, work._buffer_view)
-        return {"error": error if error != float("inf") else None, "rounds": rounds_}
+        return {"error": error if error != float("inf") else None, "rounds": rounds_} | ({} if float64 is None else {"float64": float64})
 
 
 def many(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -108,7 +117,7 @@ def many(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         needed, dtype = max(one["request"]["bytes"] for one in given["dispatches"]), one_of["request"]["dtype"]
         if bench is None or bench.data.dtype != dtype:
             bench = Bench(config, -(-needed // (2 if dtype == "float16" else 4)), dtype)
-        dispatch = Dispatch(bench, str(folder / one_of["default"]), one_of["request"])
+        dispatch = Dispatch(bench, str(folder / one_of["default"]), one_of["request"], one_of["reference"] and str(folder / one_of["reference"]))
         for number in left:
             yield {"begins": [index, number]}
             answer = dispatch.measure(str(folder / one_of["candidates"][number]["file"]), one_of["request"]["rounds"], False)

@@ -17,7 +17,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from compile import kernel_figures, static_rank, tune_archive, tune_runner, tune_search
+from compile import (
+    dumps,
+    kernel_figures,
+    static_rank,
+    tune_archive,
+    tune_emulator,
+    tune_runner,
+    tune_search,
+)
 from compile.compiler import compiler_version
 from compile.tune_search import Sweep
 from compile.tune_space_attention import AttentionSpace
@@ -56,7 +64,8 @@ class Measured:
         try:
             if self.outcome is not None and self.outcome in get_args(Outcome):
                 return Result(outcome=cast(Outcome, self.outcome), detail=self.detail)
-            return judged(self.answer or {}, self.tolerance, self.clock, times)
+            found = judged(self.answer or {}, self.tolerance, self.clock, times)
+            return replace(found, detail=f"{found.detail}; {self.detail}") if self.detail else found
         except (KeyError, TypeError, ZeroDivisionError, ValueError) as error:
             raise ConfigError(f"the answer {str(self.answer)[:80]} to {self.configuration} is not the runner's ({error!r}); "
                               "measure again with the tune_archive.py of the archive") from error
@@ -79,7 +88,7 @@ def judged(answer: dict[str, Any], tolerance: float, clock: str, baselines: Sequ
         return tune_search.judged(answer, tolerance, clock)
     sides = [[value for value in values if value <= DISTURBED * min(values)] for values in (baselines, [one["wall"] for one in answer["rounds"]])]
     (low, middle, high), (own_low, own, own_high) = (tune_search.interval(values) for values in sides)
-    return Result(outcome="time", detail=f"relative error {answer['error']:.1e}, {len(sides[1])} of {len(answer['rounds'])} rounds undisturbed",
+    return Result(outcome="time", detail=f"{tune_search.judged_by(answer)}, {len(sides[1])} of {len(answer['rounds'])} rounds undisturbed",
                   ratio=middle / own, ratio_low=low / own_high, ratio_high=high / own_low, baseline_us=round(middle, 2),
                   tuned_us=round(own, 2), runs=len(sides[1]))
 
@@ -154,22 +163,37 @@ def _tiles(setting: Setting, stages: bool) -> tuple[Any, ...]:
             setting.options.get("prefetch_num_stages") if stages else None, config.get("promote_operands"))
 
 
-def add(archive: zipfile.ZipFile, index: int, name: str, sweep: Sweep, folder: Path, count: int, workers: int,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packing:
+    """How candidates come into an archive."""
+
+    count: int  # of a dispatch
+    workers: int
+    gate: tune_emulator.Gate | None
+
+
+def add(archive: zipfile.ZipFile, index: int, name: str, sweep: Sweep, folder: Path, packing: Packing, reference: bytes | None,
         known: Sequence[tuple[dict[str, int], Result]] = ()) -> dict[str, Any]:
-    """Compile candidates into `archive` until `count` are in it: the dispatch's entry in pack.json. What does not compile is told in it."""
+    """Compile candidates into `archive` until there are enough: the dispatch's entry in pack.json. What does not compile, or what the gate finds
+    wrong, is told in it. `reference`: tune_reference.save."""
     archive.write(sweep.default, f"{index}/default.vmfb")
+    if reference is not None:
+        archive.writestr(f"{index}/reference.npz", reference)
+    count, workers = packing.count, packing.workers
     candidates, compiled, tried = list[dict[str, Any]](), 0, iter(enumerate(points(sweep, 3 * count, known)))
     with ThreadPoolExecutor(workers) as pool:
         while compiled < count and (some := list(itertools.islice(tried, min(workers, count - compiled)))):
-            for (number, point), built in zip(some, pool.map(lambda pair: _compiled(sweep, pair[1], folder / f"pack{pair[0]}"), some), strict=True):
+            for (number, point), built in zip(some, pool.map(lambda pair: _compiled(sweep, pair[1], folder / f"pack{pair[0]}", packing.gate), some),
+                                                    strict=True):
                 file = f"{index}/{number}.vmfb"
-                if isinstance(built, Path):
-                    archive.write(built, file)
+                if isinstance(built, tuple):
+                    archive.write(built[0], file)
                     compiled += 1
-                    candidates.append({"configuration": point, "file": file, "outcome": None, "detail": ""})
+                    candidates.append({"configuration": point, "file": file, "outcome": None, "detail": built[1]})
                 else:
                     candidates.append({"configuration": point, "file": None, "outcome": built.outcome, "detail": built.detail})
-    return {"name": name, "scope": asdict(sweep.scope), "request": sweep.request, "default": f"{index}/default.vmfb", "candidates": candidates}
+    return {"name": name, "scope": asdict(sweep.scope), "request": sweep.request, "default": f"{index}/default.vmfb", "candidates": candidates,
+            "reference": f"{index}/reference.npz" if reference is not None else None}
 
 
 def finish(archive: zipfile.ZipFile, dispatches: list[dict[str, Any]], driver: str, modules: Sequence[dict[str, Any]] = ()) -> None:
@@ -204,15 +228,20 @@ def ingest(path: Path, store: Store, sources: Collection[str]) -> list[tuple[Sco
     return [(scope, len(store.results(scope)) - before[scope]) for scope in scopes]
 
 
-def _compiled(sweep: Sweep, point: dict[str, int], folder: Path) -> Path | Result:
-    """The candidate; for a GPU its assembly is read first, and what spills or leaves the matrix units idle is not worth the trip."""
+def _compiled(sweep: Sweep, point: dict[str, int], folder: Path, gate: tune_emulator.Gate | None) -> tuple[Path, str] | Result:
+    """The candidate and what is known of it; for a GPU its assembly is read first, and what spills, leaves the matrix units idle or is wrong
+    on the emulator is not worth the trip."""
     if lowering_keys.family(sweep.scope.target) == "cpu":
-        return tune_search.build(sweep, point, folder)
-    texts = folder.with_name(f"{folder.name}.assembly")
-    built = tune_search.build(replace(sweep, flags=(*sweep.flags, f"--iree-hal-dump-executable-intermediates-to={texts}",
-                                                        f"--iree-hal-dump-executable-binaries-to={texts}")), point, folder)  # PTX is a binary
-    why = pruned(texts, lowering_keys.architecture(sweep.scope.target)) if isinstance(built, Path) else None
-    return Result(outcome="invalid", detail=why) if why else built
+        built = tune_search.build(sweep, point, folder)
+        return built if isinstance(built, Result) else (built, "")
+    texts = folder.with_name(f"{folder.name}.dumps")
+    built = tune_search.build(replace(sweep, flags=(*sweep.flags, *dumps.flags(texts))), point, folder)
+    if isinstance(built, Result):
+        return built
+    if (why := pruned(texts / "files", lowering_keys.architecture(sweep.scope.target))) is not None:
+        return Result(outcome="invalid", detail=why)
+    goes, words = gate.judge(texts, folder.name) if gate else (True, "")
+    return (built, words) if goes else Result(outcome="wrong", detail=words)
 
 
 def pruned(folder: Path, architecture: str) -> str | None:

@@ -97,6 +97,28 @@ def relative(wanted: Any, got: Any) -> float:
     return error if error == error else float("inf")
 
 
+def largest(wanted: Any, got: Any) -> float:
+    """Largest difference over the largest of `wanted`; infinite without a finite answer."""
+    import numpy as np
+
+    error = float(np.abs(got - wanted).max(initial=0.0)) / (float(np.abs(wanted).max(initial=0.0)) or 1.0)
+    return error if np.isfinite(error) else float("inf")
+
+
+def explained(reference: Any, after: Any, dtype: str, first: int = 0) -> float:
+    """Largest error over its tolerance, above 1 when it is wrong, at the sampled elements of `reference` (an archive's reference.npz) that lie in
+    `after`: bytes of the buffer from byte `first` on."""
+    import numpy as np
+
+    worst, size = 0.0, np.dtype(dtype).itemsize
+    for index in range(len(reference.files) // 3):
+        places = reference[f"positions{index}"] - first
+        inside = (places >= 0) & (places <= after.nbytes - size)
+        found = np.ascontiguousarray(after.view(np.uint8)[places[inside][:, None] + np.arange(size)]).view(dtype).ravel().astype(np.float64)
+        worst = max(worst, largest(reference[f"expected{index}"][inside], found) / float(reference[f"tolerance{index}"]))
+    return worst
+
+
 def timed(call: Callable[[], Any], repeats: int) -> tuple[float, float]:
     """Wall and CPU microseconds of one of `repeats` repetitions that `call` makes."""
     wall, cpu = time.perf_counter(), time.process_time()

@@ -139,11 +139,19 @@ def judged(answer: Mapping[str, Any], tolerance: float, clock: str) -> Result:
         return Result(outcome="run failed", detail=answer["failed"])
     if answer["error"] is None or answer["error"] > tolerance:
         return Result(outcome="wrong", detail=f"relative error {answer['error']} to the default's output, at most {tolerance}")
+    if (answer.get("float64") or 0.0) > 1:
+        return Result(outcome="wrong", detail=f"its error against float64 is {answer['float64']:.3g} times what its roundings explain")
     rounds = answer["rounds"]
     low, middle, high = interval([one[f"baseline_{clock}"] / one[clock] for one in rounds])
-    return Result(outcome="time", detail=f"relative error {answer['error']:.1e}", ratio=middle, ratio_low=low, ratio_high=high,
+    return Result(outcome="time", detail=judged_by(answer), ratio=middle, ratio_low=low, ratio_high=high,
                   baseline_us=statistics.median(one[f"baseline_{clock}"] for one in rounds),
                   tuned_us=statistics.median(one[clock] for one in rounds), runs=len(rounds))
+
+
+def judged_by(answer: Mapping[str, Any]) -> str:
+    """How right a candidate is, in words."""
+    against = "" if answer.get("float64") is None else f", {answer['float64']:.2g} of what its roundings explain against float64"
+    return f"relative error {answer['error']:.1e} to the default's output{against}"
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:

@@ -95,7 +95,7 @@ class Verifier:
             key, item = pair
             if time.monotonic() > deadline:
                 return
-            verdict = self._verify(item)
+            verdict = self.judge(item)
             with self._lock:
                 self.verdicts[key] = verdict
                 document.write(Verdicts(verdicts=self.verdicts), self._store)
@@ -104,9 +104,13 @@ class Verifier:
             with ThreadPoolExecutor(parallel) as pool:
                 list(pool.map(one, todo))
         finally:
-            for worker in self._idle:
-                worker.close()
-            self._idle = []
+            self.close()
+
+    def close(self) -> None:
+        """End the workers; a later dispatch starts new ones."""
+        for worker in self._idle:
+            worker.close()
+        self._idle = []
 
     @property
     def emulator(self) -> str:
@@ -117,7 +121,8 @@ class Verifier:
         """The verdict of a dispatch; None: not reached."""
         return self.verdicts.get(item.key(self.workgroups))
 
-    def _verify(self, item: Item) -> Verdict:
+    def judge(self, item: Item) -> Verdict:
+        """Run one dispatch now, whatever was found before; nothing is kept. Several threads may ask at a time."""
         def verdict(kind: Any, reason: str, outcome: verify_dispatch.Outcome | None = None) -> Verdict:
             made = Verification(verdict=kind, reason=reason, workgroups=outcome.workgroups if outcome else 0,
                                 wave_orders=outcome.wave_orders if outcome else 0, max_error=outcome.max_error if outcome else None,

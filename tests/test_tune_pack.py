@@ -9,6 +9,7 @@ import xml.etree.ElementTree
 import zipfile
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from compile import (
@@ -51,13 +52,14 @@ def test_round_trip(build, tmp_path):  # noqa: F811
     path = tmp_path / "there" / "results.json"
     told = json.loads(path.read_text())
     assert told["machine"] == tune_runner.machine("local-sync") and len(told["results"]) == 4  # two candidates, each again
+    assert all(0 < item["answer"]["float64"] <= 1 for item in told["results"])
     path.write_text(json.dumps(told | {"machine": "another"}))
     assert tune.main([*given, "--measure", "ingest", str(path), "--plot", str(tmp_path / "p.svg")]) == 0
     one = next(found for found in dispatch_ir.dispatches(build / f"small{dumps.SUFFIX}") if found.match)
     store, scope = Store(tmp_path / "db"), Scope(**told["results"][0]["scope"])
     kept = store.results(replace(scope, machine="another"))
     assert [point for point, _ in kept] == [item["configuration"] for item in told["results"][:2]] and scope.source_sha256 == one.source_sha256
-    assert all(result.outcome == "time" and result.runs == 3 for _, result in kept) and not store.results(scope)
+    assert all(result.outcome == "time" and "against float64" in result.detail and result.runs == 3 for _, result in kept) and not store.results(scope)
     assert xml.etree.ElementTree.parse(tmp_path / "p.svg").getroot().tag.endswith("svg")
     with pytest.raises(ConfigError, match="does not have"):
         tune_pack.ingest(path, store, ["0" * 64])
@@ -66,6 +68,31 @@ def test_round_trip(build, tmp_path):  # noqa: F811
     with pytest.raises(ConfigError, match="not the runner's"):
         tune_pack.ingest(path, store, [one.source_sha256])
     assert not store.results(replace(scope, machine="third"))  # whole or not at all
+
+
+def test_a_default_that_float64_finds_wrong_is_compared_with_nothing(build, tmp_path):  # noqa: F811
+    """Another reference, as a miscompiled default would have it: no candidate is timed against that default, and the answer says why."""
+    given = [str(build), "--dispatch", "matmul", "--candidates", "1", "--database", str(tmp_path / "db"), "--measure", "pack", str(tmp_path / "c.zip")]
+    assert tune.main(given) == 0
+    with zipfile.ZipFile(tmp_path / "c.zip") as archive:
+        archive.extractall(tmp_path)
+    with np.load(tmp_path / "0/reference.npz") as found:
+        right = dict(found)
+    np.savez(tmp_path / "0/reference.npz", **right | {"expected0": right["expected0"] + 10 * right["tolerance0"] * np.abs(right["expected0"]).max()})
+    tune_archive.every(tmp_path / "pack.json", tmp_path / "results.json")
+    told, = json.loads((tmp_path / "results.json").read_text())["results"]
+    assert "the default configuration" in told["answer"]["failed"] and "against float64" in told["answer"]["failed"]
+    wrong = {"error": 1e-6, "rounds": [], "float64": 3.0}
+    assert tune_pack.judged(wrong, 1e-5, "wall", []) == Result(
+        outcome="wrong", detail="its error against float64 is 3 times what its roundings explain")
+
+
+def test_samples_outside_of_the_bytes_are_not_judged(tmp_path):
+    np.savez(tmp_path / "r.npz", positions0=np.array([0, 8, 12]), expected0=np.array([9.0, 1.0, 2.0]), tolerance0=0.25)
+    found = np.array([1.0, 2.5], np.float32)  # bytes 8 to 16 of the buffer
+    with np.load(tmp_path / "r.npz") as reference:
+        assert tune_runner.explained(reference, found, "float32", 8) == 0.25 / 0.25
+        assert tune_runner.explained(reference, found * np.float32("nan"), "float32", 8) == float("inf")
 
 
 def test_winners_become_records_by_the_whole_module(build, small_flags, monkeypatch, tmp_path):  # noqa: F811
@@ -116,7 +143,7 @@ def test_a_candidate_that_crashes_there_is_a_result(tmp_path):
     candidates = [{"configuration": {"row": 1}, "file": "bad.vmfb", "outcome": None, "detail": ""},
                   {"configuration": {"row": 2}, "file": None, "outcome": "compile failed", "detail": "why"}]
     (tmp_path / "pack.json").write_text(json.dumps({"driver": "local-sync", "clock": "cpu", "again": 1, "again_rounds": 1, "dispatches": [
-        {"name": "d", "scope": scope, "request": request, "default": "bad.vmfb", "candidates": candidates}]}))
+        {"name": "d", "scope": scope, "request": request, "default": "bad.vmfb", "candidates": candidates, "reference": None}]}))
     tune_archive.every(tmp_path / "pack.json", tmp_path / "results.json")
     store = Store(tmp_path / "db")
     (found, count), = tune_pack.ingest(tmp_path / "results.json", store, ["a"])
