@@ -1,0 +1,293 @@
+"""Continuous batching of one device's decoder: which step comes next, and what its tokens mean.
+
+A pure state machine: requests, finished steps and the time go in, steps come out. It owns no thread, clock or device, so the pool
+(real time) and the simulator (virtual time) drive the same code. Pages of the KV cache are taken as a sequence grows and given
+back when it ends; nothing is reused across requests (MLPerf allows no prefix cache). When pages run out, the sequence that came
+last gives its own back and is computed again later: no token of it is lost.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+
+from ireeperf.errors import ConfigError
+from runtime.page_pool import PagePool
+
+LEARNING = 0.1  # weight of a new step time in the running mean
+_RESERVE = 0.01  # of all pages, left free by admission: running sequences grow into them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shapes:
+    """What was compiled: the fields of DecoderConfig that a batcher needs."""
+
+    page_tokens: int
+    pages: int
+    max_seq_len: int
+    prefill_lengths: tuple[int, ...]
+    prefill_batch_sizes: tuple[int, ...]
+    decode_batch_sizes: tuple[int, ...]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Request:
+    """One sequence: its prompt, then what was generated. `limit` bounds the answer, in tokens."""
+
+    id: int  # LoadGen's handle for the answer; opaque
+    index: int  # row of the sample set
+    prompt: tuple[int, ...]
+    limit: int
+    arrived_ns: int
+    answer: list[int] = field(default_factory=list)  # the token that ends it included
+    first_ns: int | None = None  # when its first token was there
+    ended: bool = False
+    pages: list[int] = field(default_factory=list)
+    cached: int = 0  # positions whose keys and values are in the cache
+    preemptions: int = 0
+
+    @property
+    def length(self) -> int:
+        """Tokens known: prompt and answer."""
+        return len(self.prompt) + len(self.answer)
+
+    def token(self, position: int) -> int:
+        """The token at `position`, from 0."""
+        return self.prompt[position] if position < len(self.prompt) else self.answer[position - len(self.prompt)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Step:
+    """One call of an entry point. Rows beyond the requests are padding over page 0."""
+
+    kind: Literal["prefill", "decode"]
+    size: int  # compiled batch size
+    length: int  # compiled prompt length; decode: 1
+    requests: tuple[Request, ...]
+    tokens: np.ndarray  # [size, length] int64; decode: [size]
+    positions: np.ndarray  # prefill: the prompts' lengths [size] int64; decode: the tokens' positions [size]
+    page_table: np.ndarray  # [size, length / page_tokens] int64; decode: [size, max_seq_len / page_tokens]
+
+    @property
+    def entry_point(self) -> str:
+        """The function of the compiled module."""
+        return f"prefill_bs{self.size}_len{self.length}" if self.kind == "prefill" else f"decode_bs{self.size}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """What a step brought: requests whose first token is there, and requests that ended."""
+
+    first: tuple[Request, ...]
+    ended: tuple[Request, ...]
+
+
+class StepTimes:
+    """Seconds a step takes by entry point, learned as steps finish."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+
+    def learn(self, entry_point: str, seconds: float) -> None:
+        """A step took `seconds`."""
+        old = self._seconds.get(entry_point, seconds)
+        self._seconds[entry_point] = old + LEARNING * (seconds - old)
+
+    def of(self, entry_point: str) -> float:
+        """The mean so far; 0 until one was timed."""
+        return self._seconds.get(entry_point, 0.0)
+
+
+class Pace(Protocol):
+    """Says whether a prefill may go before the next decode step."""
+
+    def prefill_next(self, running: Sequence[Request], entry_point: str, times: StepTimes, now_ns: int) -> bool:
+        """`entry_point` is the prefill that waits; `running` are the sequences that it would keep waiting."""
+
+
+class Throughput:
+    """Offline: fill the batch as soon as a sequence can be admitted; a decode step costs about the same whatever is in it."""
+
+    def prefill_next(self, running: Sequence[Request], entry_point: str, times: StepTimes, now_ns: int) -> bool:
+        """Always."""
+        return True
+
+
+class Latency:
+    """Server, Interactive: a prefill goes first while every running sequence can afford to wait for it.
+
+    MLPerf's time per output token (TPOT) is a mean over one answer, so a sequence that was fast so far has time to give: with n
+    tokens since its first, n * limit minus the time since then. A prefill that takes no longer than the least of these breaks nothing.
+    """
+
+    def __init__(self, tpot_s: float, margin: float = 0.1) -> None:
+        if not tpot_s > 0:
+            raise ConfigError(f"the limit of time per output token is {tpot_s:g} s; above 0")
+        self.tpot_ns = tpot_s * (1 - margin) * 1e9
+
+    def prefill_next(self, running: Sequence[Request], entry_point: str, times: StepTimes, now_ns: int) -> bool:
+        """Whether the slowest running sequence has the prefill's time to give."""
+        slack = min((len(one.answer) * self.tpot_ns - (now_ns - one.first_ns) for one in running if one.first_ns is not None), default=None)
+        return slack is None or slack >= times.of(entry_point) * 1e9
+
+
+class ContinuousBatching:
+    """The sequences of one device. `next_step` and `finish` are called in turn: a device has one step at a time."""
+
+    def __init__(self, shapes: Shapes, pace: Pace) -> None:
+        self.shapes = shapes
+        self.pace = pace
+        self.times = StepTimes()
+        self.pool = PagePool(shapes.pages)
+        self.waiting: deque[Request] = deque()
+        self.running: list[Request] = []  # row by row, the longest admitted first
+        self.preempted = 0
+        self._step: Step | None = None
+        size, columns = shapes.decode_batch_sizes[-1], shapes.max_seq_len // shapes.page_tokens
+        self._tokens, self._positions = np.zeros(size, np.int64), np.zeros(size, np.int64)
+        self._tables = np.zeros((size, columns), np.int64)
+
+    @property
+    def owed(self) -> int:
+        """Requests that have not ended."""
+        return len(self.waiting) + len(self.running)
+
+    def add(self, request: Request) -> None:
+        """A request comes in. ConfigError when the cache could never hold its prompt and one more token."""
+        if not 0 < len(request.prompt) < self.shapes.max_seq_len:
+            raise ConfigError(f"sample {request.index} has a prompt of {len(request.prompt)} tokens; the build holds sequences of "
+                              f"{self.shapes.max_seq_len}, so prompts of 1 to {self.shapes.max_seq_len - 1}")
+        if request.limit < 1:
+            raise ConfigError(f"sample {request.index} may have {request.limit} tokens of answer; at least 1")
+        self.waiting.append(request)
+
+    def next_step(self, now_ns: int) -> Step | None:
+        """The step to run now; None while there is nothing to do."""
+        assert self._step is None, "a step is under way"
+        group, length = self._admissible()
+        if group:
+            size = next(one for one in self.shapes.prefill_batch_sizes if one >= len(group))
+            if not self.running or self.pace.prefill_next(self.running, f"prefill_bs{size}_len{length}", self.times, now_ns):
+                self._step = self._prefill(group, size, length)
+        if self._step is None and self.running:
+            self._grow()
+            self._step = self._decode()
+        return self._step
+
+    def finish(self, chosen: np.ndarray, seconds: float, now_ns: int) -> Outcome:
+        """The step under way gave `chosen` [size] int64: a token each, or -1 - token where that ends the sequence."""
+        step, self._step = self._step, None
+        assert step is not None, "no step is under way"
+        self.times.learn(step.entry_point, seconds)
+        first, ended = [], []
+        for row, (request, token) in enumerate(zip(step.requests, chosen.tolist(), strict=False)):
+            request.cached = int(step.positions[row]) + (step.kind == "decode")
+            if request.cached == request.length:  # else it is being computed again, or its prompt is longer than a prefill
+                request.answer.append(-1 - token if token < 0 else token)
+                if request.first_ns is None:
+                    request.first_ns = now_ns
+                    first.append(request)
+                if token < 0 or len(request.answer) == request.limit or request.length == self.shapes.max_seq_len:
+                    request.ended = True
+                    ended.append(request)
+        if ended:
+            for request in ended:
+                self._drop(request)
+            self.running = [request for request in self.running if not request.ended]
+            self._lay_out()
+        else:
+            self._advance()
+        return Outcome(first=tuple(first), ended=tuple(ended))
+
+    def lose_cache(self) -> None:
+        """The device was lost or built anew: every running sequence is computed again, oldest first."""
+        self._step = None
+        for request in reversed(self.running):
+            self._drop(request)
+            self.waiting.appendleft(request)
+        self.running = []
+
+    def _admissible(self) -> tuple[list[Request], int]:
+        """Requests from the head of the line that one prefill takes, and its length; ([], 0) when none fits."""
+        shapes = self.shapes
+        room = min(shapes.prefill_batch_sizes[-1], shapes.decode_batch_sizes[-1] - len(self.running))
+        left = self.pool.free - (int(_RESERVE * shapes.pages) if self.running else 0)
+        group: list[Request] = []
+        length = 0
+        for request in self.waiting:
+            first = min(request.length, shapes.prefill_lengths[-1])
+            needed = -(-first // shapes.page_tokens)
+            if len(group) == room or needed > left or (group and first > length):
+                break
+            if not group:
+                length = next(one for one in shapes.prefill_lengths if one >= first)
+            group.append(request)
+            left -= needed
+        return group, length
+
+    def _prefill(self, group: list[Request], size: int, length: int) -> Step:
+        tokens, lengths = np.zeros((size, length), np.int64), np.ones(size, np.int64)
+        table = np.zeros((size, length // self.shapes.page_tokens), np.int64)
+        for row, request in enumerate(group):
+            self.waiting.popleft()
+            count = min(request.length, length)
+            request.pages = self.pool.take(-(-count // self.shapes.page_tokens))
+            tokens[row, :count] = (request.prompt + tuple(request.answer))[:count]
+            lengths[row], table[row, :len(request.pages)] = count, request.pages
+        self.running += group
+        return Step(kind="prefill", size=size, length=length, requests=tuple(group), tokens=tokens, positions=lengths, page_table=table)
+
+    def _decode(self) -> Step:
+        size = next(one for one in self.shapes.decode_batch_sizes if one >= len(self.running))
+        return Step(kind="decode", size=size, length=1, requests=tuple(self.running), tokens=self._tokens[:size].copy(),
+                    positions=self._positions[:size].copy(), page_table=self._tables[:size].copy())
+
+    def _grow(self) -> None:
+        """A page for every sequence whose next position starts one; who came last makes room where none is left."""
+        row = 0
+        while row < len(self.running):
+            request = self.running[row]
+            if request.cached // self.shapes.page_tokens == len(request.pages):
+                while not self.pool.free:
+                    self._preempt(self.running[-1])
+                    if row == len(self.running):
+                        break
+                else:
+                    request.pages += self.pool.take(1)
+                    self._tables[row, len(request.pages) - 1] = request.pages[-1]
+            row += 1
+
+    def _preempt(self, request: Request) -> None:
+        self.running.remove(request)
+        self._drop(request)
+        request.preemptions += 1
+        self.preempted += 1
+        self.waiting.appendleft(request)
+        self._lay_out()
+
+    def _drop(self, request: Request) -> None:
+        self.pool.give_back(request.pages)
+        request.pages, request.cached = [], 0
+
+    def _lay_out(self) -> None:
+        """Rows anew, after some left."""
+        self._tables[:] = 0
+        for row, request in enumerate(self.running):
+            self._tables[row, :len(request.pages)] = request.pages
+        self._advance()
+
+    def _advance(self) -> None:
+        """The next token and position of every row; rows beyond are padding at position 0."""
+        count = len(self.running)
+        self._tokens[:count] = [request.token(request.cached) for request in self.running]
+        self._positions[:count] = [request.cached for request in self.running]
+        self._tokens[count:] = 0
+        self._positions[count:] = 0
+        for row, request in enumerate(self.running):
+            if self._tables[row, 0] != request.pages[0]:  # a prefill brought it
+                self._tables[row] = 0
+                self._tables[row, :len(request.pages)] = request.pages
