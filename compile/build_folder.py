@@ -15,7 +15,6 @@ from compile.manifest import Executable, Manifest, ParameterArchive, Spec
 from compile.memory_plan import MemoryPlan
 from compile.target import Chip
 from compile.tuning_spec import TuningSpec
-from export.model_config import ModelConfig
 from ireeperf import document
 from ireeperf.errors import ConfigError, PipelineError
 
@@ -30,8 +29,10 @@ class Unit:
     key: str
     chip: Chip | None
 
-    def name(self, config: ModelConfig) -> str:
-        return f"{config.module_names[self.exported.module]}_bs{self.batch_size}"
+    @property
+    def name(self) -> str:
+        """Of the executable's files, without suffix."""
+        return f"{self.exported.module_name}_bs{self.batch_size}"
 
 
 def assemble(output: Path, record: dict[str, Any], units: Sequence[Unit], exported: Sequence[Exported],
@@ -41,7 +42,6 @@ def assemble(output: Path, record: dict[str, Any], units: Sequence[Unit], export
     from compile import reporting
 
     staging = output.absolute().with_name(f".{output.absolute().name}.partial")
-    config: ModelConfig = record["model"]
     executables, archives = [], []
     try:
         shutil.rmtree(staging, ignore_errors=True)
@@ -49,11 +49,11 @@ def assemble(output: Path, record: dict[str, Any], units: Sequence[Unit], export
         for unit in units:
             entry = cache.entry("executable", unit.key)
             assert entry is not None
-            name, module = unit.name(config), unit.exported.module
+            name, module = unit.name, unit.exported.module
             for file in (f"{name}.vmfb", f"{name}.command.sh", f"{name}{dumps.SUFFIX}"):
                 shutil.copyfile(entry / file, staging / file)
             executables.append(Executable(
-                module=module, module_name=config.module_names[module], entry_points=config.function_names[module],
+                module=module, module_name=unit.exported.module_name, entry_points=unit.exported.entry_points,
                 batch_size=unit.batch_size, path=f"{name}.vmfb", sha256=cache.digest(entry / f"{name}.vmfb"),
                 command=f"{name}.command.sh", dispatches=f"{name}{dumps.SUFFIX}", seconds=seconds.get(unit.key, 0.0)))
         for one in exported:

@@ -1,4 +1,4 @@
-"""Exports from the cache; what is missing is made by `python -m export.sdxl` in a process of its own, for it needs torch."""
+"""Exports from the cache; what is missing is made by `python -m export.sdxl` or `export.llm` in a process of its own, for it needs torch."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from pathlib import Path
 
 from compile.cache import ROOT, Cache
 from compile.compiler import uninterrupted, with_group
+from export import decoder_files
 from export.checkpoint_files import NO_CHECKPOINT
+from export.decoder_config import DecoderConfig
 from export.export_key import export_key
-from export.model_config import MODULES, ModelConfig
+from export.model_config import MODULES
+from export.model_json import Model
 from ireeperf.errors import ExportError
 
 
@@ -22,13 +25,17 @@ class Exported:
     """One module: its MLIR per batch size and its parameter archive (None without a checkpoint)."""
 
     module: str
+    module_name: str  # inside the executable
+    entry_points: tuple[str, ...]
     key: str
     mlir: dict[int, Path]
     archive: Path | None
 
 
-def export_all(config: ModelConfig, model_json: Path, checkpoint: str, cache: Cache, architecture: str = "host") -> list[Exported]:
-    """Every module of `config`, exported now or taken from the cache. `architecture` says which FP8 a quantized UNet gets."""
+def export_all(config: Model, model_json: Path, checkpoint: str, cache: Cache, architecture: str = "host") -> list[Exported]:
+    """Every module of `config`, exported now or taken from the cache. `architecture` says which FP8 a quantized model gets."""
+    if isinstance(config, DecoderConfig):
+        return [_decoder(config, model_json, checkpoint, cache)]
     keys = {module: export_key(config, module, checkpoint, cache.digest, architecture) for module in MODULES}
     folders = {module: cache.entry("export", keys[module]) for module in MODULES}
     missing = [module for module in MODULES if folders[module] is None]
@@ -45,8 +52,24 @@ def export_all(config: ModelConfig, model_json: Path, checkpoint: str, cache: Ca
         archive = None if checkpoint == NO_CHECKPOINT else folder / f"{module}.irpa"
         if absent := [str(file) for file in (*mlir.values(), archive) if file is not None and not file.is_file()]:
             raise ExportError(f"the exporter did not write {', '.join(absent)}; this is a bug in ireeperf")
-        found.append(Exported(module=module, key=keys[module], mlir=mlir, archive=archive))
+        found.append(Exported(module=module, module_name=config.module_names[module], entry_points=config.function_names[module],
+                              key=keys[module], mlir=mlir, archive=archive))
     return found
+
+
+def _decoder(config: DecoderConfig, model_json: Path, checkpoint: str, cache: Cache) -> Exported:
+    """The one module of a decoder, which has all of its batch sizes; it goes by the largest."""
+    key, module = decoder_files.export_key(config, checkpoint, cache.digest), decoder_files.MODULE
+    folder = cache.entry("export", key)
+    if folder is None:
+        with cache.scratch() as scratch:
+            _run("export.llm", model_json, checkpoint, scratch)
+            folder = cache.add("export", key, scratch, module=module)
+    archive = None if checkpoint == NO_CHECKPOINT else folder / f"{module}.irpa"
+    if absent := [str(file) for file in (folder / f"{module}.mlir", archive) if file is not None and not file.is_file()]:
+        raise ExportError(f"the exporter did not write {', '.join(absent)}; this is a bug in ireeperf")
+    return Exported(module=module, module_name=module, entry_points=decoder_files.entry_points(config), key=key,
+                    mlir={config.decode_batch_sizes[-1]: folder / f"{module}.mlir"}, archive=archive)
 
 
 def _part(scratch: Path, module: str) -> Path:
@@ -59,12 +82,13 @@ def _part(scratch: Path, module: str) -> Path:
 
 
 def run_exporter(model_json: Path, checkpoint: str, output: Path, modules: list[str], architecture: str) -> None:
-    """Run the exporter, its lines passed through."""
+    """Run the exporter of SDXL's modules, its lines passed through."""
+    _run("export.sdxl", model_json, checkpoint, output, "--architecture", architecture, *(word for module in modules for word in ("--module", module)))
+
+
+def _run(program: str, model_json: Path, checkpoint: str, output: Path, *words: str) -> None:
     place = checkpoint if checkpoint == NO_CHECKPOINT else str(Path(checkpoint).resolve())
-    command = [sys.executable, "-m", "export.sdxl", "--model-json", str(model_json.resolve()), "--checkpoint", place,
-               "--output", str(output), "--architecture", architecture]
-    for module in modules:
-        command += ["--module", module]
+    command = [sys.executable, "-m", program, "--model-json", str(model_json.resolve()), "--checkpoint", place, "--output", str(output), *words]
     process = None
     try:
         with uninterrupted():

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from export.decoder_config import DecoderConfig
 from export.model_config import ModelConfig
+from export.model_json import Model
 from ireeperf import document
 from ireeperf.errors import ManifestError
 
@@ -17,7 +19,7 @@ NAME = "manifest.json"
 class Executable:
     """One compiled module (.vmfb) at one batch size, with its exported functions."""
 
-    module: str  # key in ModelConfig.batch_sizes: clip, scheduled_unet, vae
+    module: str  # key in ModelConfig.batch_sizes: clip, scheduled_unet, vae; or decoder
     module_name: str  # name inside the .vmfb: compiled_clip
     entry_points: tuple[str, ...]
     batch_size: int
@@ -54,7 +56,7 @@ class Manifest:
     schema_version: ClassVar[int] = 1
     key: str  # content address: MLIR, flags, spec, compiler version
     created_utc: str
-    model: ModelConfig
+    model: Model
     model_json: str  # as given
     checkpoint: str  # as given: folder, or "none" for a graph without weights
     target: str  # compile/target.py: cpu, mi325x-cpx, ...
@@ -64,6 +66,20 @@ class Manifest:
     parameter_archives: tuple[ParameterArchive, ...]
     spec: Spec | None
     stage_seconds: dict[str, float]  # export, compile, ...: wall time of each stage of the build that wrote this
+
+    @property
+    def images(self) -> ModelConfig:
+        """The model of an SDXL build; ManifestError when it is a decoder's."""
+        if not isinstance(self.model, ModelConfig):
+            raise ManifestError(f"the build of {self.model.model} is a decoder's, it draws no images; give --manifest a build of SDXL")
+        return self.model
+
+    @property
+    def decoder(self) -> DecoderConfig:
+        """The model of a decoder's build; ManifestError when it draws images."""
+        if not isinstance(self.model, DecoderConfig):
+            raise ManifestError(f"the build of {self.model.model} draws images, it is no decoder's; give --manifest a build of a decoder")
+        return self.model
 
     def executable(self, module: str, batch_size: int) -> Executable:
         """The executable of `module` at `batch_size`; ManifestError names the sizes there are."""

@@ -40,7 +40,7 @@ def times(report: MatchReport, manifest: Manifest, batch_size: int) -> dict[tupl
     weights: dict[str, dict[str, int]] = {}
     for executable in manifest.executables:
         share = batch_size // executable.batch_size if executable.module == "vae" else 1 if executable.batch_size == batch_size else 0
-        weights[executable.path] = {name: share * (manifest.model.num_inference_steps if name == "run_forward" else 1)
+        weights[executable.path] = {name: share * (manifest.images.num_inference_steps if name == "run_forward" else 1)
                                     for name in executable.entry_points}
     return {(one.executable, one.dispatch): sum(weights[one.executable].get(name, 0) * count
                                                 for name, count in one.calls_by_entry_point.items())

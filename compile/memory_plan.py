@@ -22,6 +22,7 @@ from runtime.partition import PRESETS
 
 NAME = "memory_plan.json"
 _PARAMETER = re.compile(r"util\.global .*#(?:flow|stream)\.parameter\.named<.*> : tensor<(?P<shape>(?:\d+x)*)(?P<type>[a-z]+\d+\w*)>")
+_STATE = re.compile(r"util\.global private mutable @\S+ = .* : tensor<(?P<shape>(?:\d+x)*)(?P<type>[a-z]+\d+\w*)>")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +33,11 @@ class Resident:
     batch_size: int
     weight_bytes: int
     transient_bytes: int  # all allocations of one invocation, as the compiler's scheduler counts them
+    state_bytes: int = 0  # mutable globals: a decoder's KV cache
 
     @property
     def bytes(self) -> int:
-        return self.weight_bytes + self.transient_bytes
+        return self.weight_bytes + self.transient_bytes + self.state_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,8 @@ class MemoryPlan:
 
     def line(self) -> str:
         """The plan in one line, for the log of a compile."""
-        parts = ", ".join(f"{one.module} bs{one.batch_size} {gib(one.weight_bytes)} + {gib(one.transient_bytes)}" for one in self.executables)
+        parts = ", ".join(f"{one.module} bs{one.batch_size} {gib(one.weight_bytes)} + {gib(one.transient_bytes)}"
+                          f"{f' + {gib(one.state_bytes)} of KV cache' if one.state_bytes else ''}" for one in self.executables)
         of = f" of {gib(self.partition_bytes)} GiB" if self.partition_bytes is not None else " (the target names no partition)"
         over = "; not all batch sizes in one run" if self.partition_bytes is not None and self.bytes > self.partition_bytes else ""
         return (f"memory: {gib(self.bytes)}{of} on {self.target}, {self.processes_per_partition} process(es), GiB of weights + transient: "
@@ -91,21 +94,22 @@ def plan(target: str, executables: Sequence[Resident], *, key: str = "", process
 
 def resident(module: str, batch_size: int, *, mlir: Path, archive: Path | None, dispatches: Path) -> Resident:
     """An executable's share, from its parameter archive (without one: from the parameters that its MLIR names) and its dump."""
-    weights = parameter_bytes(mlir) if archive is None else archive.stat().st_size
-    return Resident(module=module, batch_size=batch_size, weight_bytes=weights, transient_bytes=transient_bytes(dispatches))
+    weights = declared_bytes(mlir) if archive is None else archive.stat().st_size
+    return Resident(module=module, batch_size=batch_size, weight_bytes=weights, transient_bytes=transient_bytes(dispatches),
+                    state_bytes=declared_bytes(mlir, _STATE))
 
 
-def parameter_bytes(mlir: Path) -> int:
-    """Bytes of all parameters that an exported module declares; a bool takes a byte, as IREE stores it."""
+def declared_bytes(mlir: Path, kind: re.Pattern[str] = _PARAMETER) -> int:
+    """Bytes of all parameters (or globals of another `kind`) that an exported module declares; a bool takes a byte, as IREE stores it."""
     total = 0
     try:
         with mlir.open() as lines:
             for line in lines:
-                if found := _PARAMETER.search(line):
+                if found := kind.search(line):
                     bits = int(re.sub(r"^[a-z]+(\d+).*", r"\1", found["type"]))  # f8E4M3FNUZ: 8
                     elements = math.prod(int(size) for size in found["shape"].split("x") if size)
                     total += math.ceil(elements * (8 if bits == 1 else bits) / 8)
-                elif "parameter.named<" in line:
+                elif kind is _PARAMETER and "parameter.named<" in line:
                     raise CompileError(f"{mlir} declares a parameter whose type is not a static tensor: {line.strip()[:200]}")
     except OSError as error:
         raise ConfigError(f"cannot read {mlir}: {error.strerror}") from error

@@ -40,8 +40,8 @@ from compile.exporting import Exported
 from compile.flags import flags
 from compile.memory_plan import MemoryPlan
 from compile.target import Target
-from export import model_config
-from export.model_config import ModelConfig
+from export import model_json
+from export.model_json import Model
 from ireeperf import document
 from ireeperf.errors import ConfigError, MissingFileError, exit_code
 
@@ -73,7 +73,7 @@ def parse(argv: Sequence[str] | None = None) -> CompileSettings:
     return CompileSettings(**vars(parser.parse_args(argv)))
 
 
-def checkpoint_of(settings: CompileSettings, config: ModelConfig) -> str:
+def checkpoint_of(settings: CompileSettings, config: Model) -> str:
     """As given, or models/<model>; MissingFileError when there is neither."""
     if settings.checkpoint:
         return settings.checkpoint
@@ -84,7 +84,7 @@ def checkpoint_of(settings: CompileSettings, config: ModelConfig) -> str:
     return str(folder)
 
 
-def units_of(config: ModelConfig, exported: Sequence[Exported], chosen: Target, spec: Path | None, cache: Cache) -> list[Unit]:
+def units_of(exported: Sequence[Exported], chosen: Target, spec: Path | None, cache: Cache) -> list[Unit]:
     """What there is to compile. A key changes with the MLIR, the flags, the spec's text, the compiler and, for `cpu`, the host."""
     chosen_flags = tuple(flags(chosen, spec))
     stated = [flag for flag in chosen_flags if spec is None or str(spec) not in flag]
@@ -95,7 +95,7 @@ def units_of(config: ModelConfig, exported: Sequence[Exported], chosen: Target, 
         for size, mlir in one.mlir.items():
             rewrites = winograd.flags(chosen, mlir, cache)
             named = {"rewrites": [Path(flag).name for flag in rewrites]} if rewrites else {}  # of the spec its name, which its text decides
-            key = key_of(settings | named | {"mlir": cache.digest(mlir), "name": config.module_names[one.module]})
+            key = key_of(settings | named | {"mlir": cache.digest(mlir), "name": one.module_name})
             units.append(Unit(exported=one, batch_size=size, flags=(*chosen_flags, *rewrites), chip=chosen.chip, key=key))
     return units
 
@@ -109,7 +109,7 @@ def host_cpu() -> str:
     return " ".join(line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "flags")))
 
 
-def compile_units(config: ModelConfig, units: Sequence[Unit], cache: Cache, jobs: int) -> dict[str, float]:
+def compile_units(units: Sequence[Unit], cache: Cache, jobs: int) -> dict[str, float]:
     """Compile what the cache lacks, with a line a module; seconds per key compiled now."""
     missing = [unit for unit in units if cache.entry("executable", unit.key) is None]
     seconds: dict[str, float] = {}
@@ -118,8 +118,8 @@ def compile_units(config: ModelConfig, units: Sequence[Unit], cache: Cache, jobs
     print(f"compiling {len(missing)} of {len(units)} executables, {min(jobs, len(missing))} at a time", flush=True)
     with cache.scratch() as scratch:
         by_task = {compiler.Task(label=f"{unit.exported.module} bs{unit.batch_size}", mlir=unit.exported.mlir[unit.batch_size],
-                                 flags=unit.flags, folder=scratch / unit.key, name=unit.name(config),
-                                 log=cache.folder / "failed" / f"{unit.name(config)}-{unit.key[:8]}.log", chip=unit.chip, dispatches=True): unit
+                                 flags=unit.flags, folder=scratch / unit.key, name=unit.name,
+                                 log=cache.folder / "failed" / f"{unit.name}-{unit.key[:8]}.log", chip=unit.chip, dispatches=True): unit
                    for unit in missing}
         # longest first: the UNet decides when the last one ends
         tasks = sorted(by_task, key=lambda task: -task.mlir.stat().st_size)
@@ -131,20 +131,20 @@ def compile_units(config: ModelConfig, units: Sequence[Unit], cache: Cache, jobs
     return seconds
 
 
-def plan_of(settings: CompileSettings, config: ModelConfig, chosen: Target, units: Sequence[Unit], cache: Cache, key: str) -> MemoryPlan:
+def plan_of(settings: CompileSettings, chosen: Target, units: Sequence[Unit], cache: Cache, key: str) -> MemoryPlan:
     """What the build takes of one partition; ConfigError with the numbers when it cannot fit."""
     resident = []
     for unit in units:
         entry = cache.entry("executable", unit.key)
         assert entry is not None
         resident.append(memory_plan.resident(unit.exported.module, unit.batch_size, mlir=unit.exported.mlir[unit.batch_size],
-                                             archive=unit.exported.archive, dispatches=entry / f"{unit.name(config)}{dumps.SUFFIX}"))
+                                             archive=unit.exported.archive, dispatches=entry / f"{unit.name}{dumps.SUFFIX}"))
     return memory_plan.plan(chosen.name, resident, key=key, processes_per_partition=settings.processes_per_partition)
 
 
 def build(settings: CompileSettings) -> tuple[Path, str, dict[str, Any]]:
     """Do what the command line asks: the build folder, its key, and figures of what was done."""
-    config = model_config.read(settings.model_json)
+    config = model_json.read(settings.model_json)
     if settings.jobs is not None and settings.jobs < 1:
         raise ConfigError(f"--jobs is {settings.jobs}; at least 1")
     cache = Cache()
@@ -154,18 +154,18 @@ def build(settings: CompileSettings) -> tuple[Path, str, dict[str, Any]]:
     jobs = settings.jobs or compiler.default_jobs()
     print(f"precompile {settings.model_json} checkpoint {checkpoint} target {chosen.name} ({chosen.driver}) spec {spec.path if spec else 'none'} "
           f"compiler {compiler.compiler_version()} cache {cache.folder} output {output}", flush=True)
-    if chosen.caveat and "float16" in (config.unet_dtype, config.clip_dtype, config.vae_dtype):
+    if chosen.caveat and "float16" in model_json.dtypes(config):
         print(f"caveat: {chosen.caveat}", flush=True)
     started = time.monotonic()
     exported = exporting.export_all(config, settings.model_json, checkpoint, cache, chosen.architecture)
     after_export = time.monotonic()
-    units = units_of(config, exported, chosen, spec.path if spec else None, cache)
-    seconds = compile_units(config, units, cache, jobs)
+    units = units_of(exported, chosen, spec.path if spec else None, cache)
+    seconds = compile_units(units, cache, jobs)
     finished = time.monotonic()
     key = key_of({"executables": [unit.key for unit in units], "model": document.to_dict(config), "target": chosen.name,
                   "archives": [cache.digest(one.archive) for one in exported if one.archive]})
     figures = {"key": key, "target": chosen.name, "executables": len(units), "compiled": len(seconds), "unchanged": False}
-    plan = plan_of(settings, config, chosen, units, cache, key)
+    plan = plan_of(settings, chosen, units, cache, key)
     print(plan.line(), flush=True)
     if unchanged(output, key, cache):
         if memory_plan.read(output) != plan:  # the same executables for another number of processes

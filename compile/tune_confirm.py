@@ -37,6 +37,7 @@ from compile.tune_space import Space
 from compile.tune_space_attention import AttentionSpace
 from compile.tune_space_gpu import GpuSpace
 from compile.tune_store import Result, Scope, Store
+from export import model_json
 from ireeperf import document
 from ireeperf.errors import CompileError, ConfigError
 from specs import toml_text
@@ -135,7 +136,7 @@ def _module(archive: zipfile.ZipFile, executable: Executable, found: Manifest, b
     stem = Path(executable.path).stem
     for name, file in files.items():
         archive.write(file, f"{stem}/{name}.vmfb")
-    half = "float16" in (found.model.unet_dtype, found.model.clip_dtype, found.model.vae_dtype)
+    half = "float16" in model_json.dtypes(found.model)
     return {"name": executable.path, "default": f"{stem}/before.vmfb", "candidate": f"{stem}/after.vmfb",
             "records": [document.to_dict(winner.record(record_target(on), "alone")) for winner in inside],
             "winners": [[document.to_dict(winner.scope), dict(winner.point)] for winner in inside],

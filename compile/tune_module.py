@@ -20,6 +20,7 @@ from compile.manifest import Executable, Manifest
 from compile.target import Target
 from compile.tune_space import Point
 from compile.tune_store import Result, Scope, Store
+from export import model_json
 from ireeperf import document
 from ireeperf.errors import CompileError, ConfigError, MissingFileError
 from specs import render, toml_text
@@ -132,7 +133,7 @@ def _measure(executable: Executable, found: Manifest, build: Path, on: Target, s
     except CompileError as error:
         return Result(outcome="compile failed", detail=" ".join(str(error).split())[:500])
     archive = found.archive(executable.module)
-    tolerance = TOLERANCE["float16" if "float16" in (found.model.unet_dtype, found.model.clip_dtype, found.model.vae_dtype) else "float32"]
+    tolerance = TOLERANCE["float16" if "float16" in model_json.dtypes(found.model) else "float32"]
     request = folder / "request.json"
     document.write_text(request, json.dumps({
         "default": str(done["before"]), "candidate": str(done["after"]), "archive": str(manifest.check_file(build, archive.path, archive.sha256))

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from export import decoder_files
 from export.decoder import Decoder
 from export.decoder_config import DecoderConfig
-from ireeperf.errors import ConfigError, MissingFileError
+from ireeperf.errors import ConfigError
 
-_INDEX = "model.safetensors.index.json"
 _COMPARED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size",
              "rms_norm_eps", "tie_word_embeddings", "num_local_experts", "num_experts_per_tok")
 # GGUF's key for each of ours, after "llama."
@@ -25,28 +25,9 @@ _GGUF_NAMES = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layer
                "ffn_down": "mlp.down_proj"}
 
 
-def files(checkpoint: Path) -> list[Path]:
-    """Every file that `load` reads; MissingFileError names what is absent."""
-    if checkpoint.suffix == ".gguf":
-        if not checkpoint.is_file():
-            raise MissingFileError(f"{checkpoint} does not exist; give a GGUF file or a Hugging Face folder")
-        return [checkpoint]
-    if not (checkpoint / "config.json").is_file():
-        raise MissingFileError(f"{checkpoint / 'config.json'} does not exist; a Hugging Face folder has it")
-    index, whole = checkpoint / _INDEX, checkpoint / "model.safetensors"
-    if index.is_file():
-        parts = [checkpoint / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-        if absent := [part.name for part in parts if not part.is_file()]:
-            raise MissingFileError(f"{checkpoint} lacks {', '.join(absent)}, which {_INDEX} names; fetch the checkpoint again")
-        return [checkpoint / "config.json", index, *parts]
-    if not whole.is_file():
-        raise MissingFileError(f"{whole} does not exist, nor {_INDEX}; fetch the checkpoint, or give --checkpoint none for the graph without weights")
-    return [checkpoint / "config.json", whole]
-
-
 def load(config: DecoderConfig, checkpoint: Path) -> Decoder:
     """The decoder with its weights in config.dtype. ConfigError names the field or tensor that does not fit, MissingFileError a file."""
-    found = files(checkpoint)
+    found = decoder_files.files(checkpoint)
     tensors = _from_gguf(config, found[0]) if checkpoint.suffix == ".gguf" else _from_folder(config, found)
     with torch.device("meta"):
         decoder = Decoder(config)

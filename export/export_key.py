@@ -43,12 +43,13 @@ def export_key(config: ModelConfig, module: str, checkpoint: str, digest: Callab
         "module": module, "settings": settings, "weights": checkpoint != NO_CHECKPOINT,
         "checkpoint": {os.path.relpath(file, folder): digest(file) for file in module_files(config, module, checkpoint)},
         "sources": {name: digest(here / name) for name in SOURCES + (QUANTIZED_SOURCES if config.quantization else ())},
-        "libraries": {name: _version(name) for name in LIBRARIES},
+        "libraries": {name: version(name) for name in LIBRARIES},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _version(name: str) -> str:
+def version(name: str) -> str:
+    """Version of an installed package, or "absent"."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from export import decoder_config, torch_setup
 from export.checkpoint_files import NO_CHECKPOINT
 from export.decoder_config import DecoderConfig
+from export.decoder_files import MODULE, entry_points
 from ireeperf.errors import ConfigError, ExportError, exit_code
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from export.decoder import Decoder
 
-MODULE = "decoder"
 _CACHE = re.compile(r"(?P<head>util\.global private mutable @\S+ = )dense_resource<[^>]+>(?P<type> : tensor<[^>]+>)")
 
 
@@ -46,12 +46,6 @@ def parse(argv: Sequence[str] | None = None) -> ExportSettings:
     parser.add_argument("--checkpoint", required=True, help="Hugging Face folder or GGUF file, or none: the graph without weights")
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
     return ExportSettings(**vars(parser.parse_args(argv)))
-
-
-def entry_points(config: DecoderConfig) -> tuple[str, ...]:
-    """Names of the module's functions, prefill first."""
-    return (*(f"prefill_bs{size}_len{length}" for size in config.prefill_batch_sizes for length in config.prefill_lengths),
-            *(f"decode_bs{size}" for size in config.decode_batch_sizes))
 
 
 def export_decoder(config: DecoderConfig, checkpoint: str, output: Path) -> list[Path]:

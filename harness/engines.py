@@ -62,7 +62,7 @@ def checked_build(settings: RunSettings, inputs: Inputs) -> Build | None:
 def makers(settings: RunSettings, inputs: Inputs, names: tuple[str, ...], build: Build | None) -> dict[str, EngineMaker]:
     """What makes the engine of each URI; nothing is acquired yet. `build`: what `checked_build` gave."""
     if settings.device == "null":
-        times, shape = null_times(settings), inputs.manifest.model.image_shape
+        times, shape = null_times(settings), inputs.manifest.images.image_shape
         for size in inputs.sizes:
             times.of(size)
         if settings.null_pictures is not None:
@@ -90,7 +90,7 @@ def devices(settings: RunSettings, inputs: Inputs, names: tuple[str, ...], build
         return thread_devices({uri: maker() for uri, maker in made.items()}, reopen=reopen, on_start=binds)
     from runtime.process_device import process_devices  # here: threads need no multiprocessing
 
-    return lambda post: process_devices(made, post, group_size=settings.group_size, image_shape=inputs.manifest.model.image_shape,
+    return lambda post: process_devices(made, post, group_size=settings.group_size, image_shape=inputs.manifest.images.image_shape,
                                         max_batch=inputs.batch_size, reopen=reopen, on_start=binds)
 
 
@@ -105,7 +105,7 @@ def memory(settings: RunSettings, inputs: Inputs, names: tuple[str, ...], build:
         if budget is not None and budget.threads:
             parts.append(f"{budget.pinned_bytes / 2**30:.1f} GiB pinned and {budget.threads} threads of the host")
     if settings.isolation == "process":
-        shared = 2 * inputs.batch_size * math.prod(inputs.manifest.model.image_shape) * len(names)
+        shared = 2 * inputs.batch_size * math.prod(inputs.manifest.images.image_shape) * len(names)
         parts.append(f"{shared / 2**30:.2f} GiB of shared memory for answers")
     return ", ".join(parts) or "no weights"
 

@@ -45,7 +45,7 @@ class Inputs:
     @property
     def data_digits(self) -> int:
         """Hexadecimal digits that the accuracy log needs for the images: two per byte."""
-        return len(self.samples) * 2 * math.prod(self.manifest.model.image_shape)
+        return len(self.samples) * 2 * math.prod(self.manifest.images.image_shape)
 
     @property
     def log_bytes(self) -> int:
@@ -66,13 +66,13 @@ def resolve(settings: RunSettings, scenario: Scenario, now: datetime) -> Inputs:
     if settings.sample_count is not None:
         sample_set = sample_set.head(settings.sample_count)
     check_fit(manifest, sample_set)
-    batch_size = settings.batch_size or manifest.model.sample_batch_sizes[-1]
-    if batch_size not in manifest.model.sample_batch_sizes:
+    batch_size = settings.batch_size or manifest.images.sample_batch_sizes[-1]
+    if batch_size not in manifest.images.sample_batch_sizes:
         raise ManifestError(f"--batch-size {batch_size} was not compiled; this build has "
-                            f"{list(manifest.model.sample_batch_sizes)}")
+                            f"{list(manifest.images.sample_batch_sizes)}")
     user_conf = settings.user_conf or CONF / f"{manifest.model.loadgen_model}.conf"
     sizes = (batch_size,) if settings.deterministic_batch else tuple(
-        size for size in manifest.model.sample_batch_sizes if size <= batch_size)
+        size for size in manifest.images.sample_batch_sizes if size <= batch_size)
     user_confs.check(user_conf, manifest.model.loadgen_model, scenario)
     name = f"{now:%Y%m%dT%H%M%SZ}-{scenario.lower()}-{settings.mode}-{manifest.key[:8]}"
     inputs = Inputs(manifest_path=manifest_path, manifest=manifest, samples_path=samples_path, samples=sample_set,
@@ -98,7 +98,7 @@ def default_samples(manifest_path: Path, manifest: Manifest) -> Path:
 
 def check_fit(manifest: Manifest, sample_set: SampleSet) -> None:
     """ManifestError when the sample set was made for another model, sequence length or latent shape."""
-    model = manifest.model
+    model = manifest.images
     for what, found, wanted in (("model", sample_set.model, model.model),
                                 ("max_seq_len", sample_set.max_seq_len, model.max_seq_len),
                                 ("latent shape", sample_set.latents.shape, (1, *model.latent_shape))):

@@ -18,7 +18,7 @@ from ireeperf.errors import ConfigError
 
 def measurement(manifest: Manifest, said: Mapping[str, str]) -> dict[str, str]:
     """The five keys of measurements/<...>.json; what the user `said` wins. A quantized build needs the last two said."""
-    model = manifest.model
+    model = manifest.images
     types = sorted({model.clip_dtype, model.vae_dtype, model.unet_dtype})
     found = {
         "input_data_types": "int64",  # token ids; latents are made from a seed
@@ -63,7 +63,7 @@ def command_line(run: Run) -> str:
 
 def calibration(manifest: Manifest) -> str:
     """documentation/calibration.md of a build that is not quantized; for another the user says how it was (--calibration)."""
-    model = manifest.model
+    model = manifest.images
     if model.quantization is not None:
         raise ConfigError(f"the build's UNet is quantized ({model.quantization}); say how it was calibrated with "
                           "--calibration FILE.md")

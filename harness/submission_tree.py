@@ -166,7 +166,7 @@ def _write_accuracy(folder: Path, runs: ScenarioRuns) -> Evidence:
     captions = submission_runs.read_captions(run)
     test01 = runs.runs.get("TEST01")
     return Evidence(
-        model=runs.model, scenario=runs.scenario, samples=samples, image_shape=runs.manifest.model.image_shape,
+        model=runs.model, scenario=runs.scenario, samples=samples, image_shape=runs.manifest.images.image_shape,
         devices=runs.runs["performance"].result.devices, manifest_key=runs.manifest.key,
         sample_set_digest=run.result.sample_set_digest, runs={mode: found.result.run for mode, found in runs.runs.items()},
         accuracy=log,

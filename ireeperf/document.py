@@ -13,6 +13,7 @@ import tempfile
 import tomllib
 import types
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,22 @@ T = TypeVar("T")
 
 def read(cls: type[T], path: Path) -> T:
     """Read `path` (.json or .toml) as a `cls`. ConfigError names the file, the key and the value found."""
+    return from_dict(cls, _parsed(path), where=str(path))
+
+
+def read_one_of(classes: Sequence[type[T]], path: Path) -> T:
+    """Read `path` as the class that shares the most keys with it; ConfigError as in `read`."""
+    data = _parsed(path)
+    return from_dict(closest(classes, data), data, where=str(path))
+
+
+def closest(classes: Sequence[type[T]], data: Any) -> type[T]:
+    """The dataclass that shares the most keys with the object `data`; of equals the first."""
+    keys = data.keys() if isinstance(data, dict) else ()
+    return max(classes, key=lambda cls: sum(field.name in keys for field in dataclasses.fields(cls)))  # type: ignore[arg-type]
+
+
+def _parsed(path: Path) -> Any:
     try:
         text = path.read_text()
     except OSError as error:
@@ -33,7 +50,7 @@ def read(cls: type[T], path: Path) -> T:
         data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} is not valid {path.suffix[1:].upper() or 'JSON'}: {error}") from error
-    return from_dict(cls, data, where=str(path))
+    return data
 
 
 def write(document: Any, path: Path) -> None:
@@ -101,8 +118,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        exact = next((a for a in arguments if type(value) is a), None)
-        return value if exact is not None else _convert(next(a for a in arguments if a is not type(None)), value, where)
+        if any(type(value) is a for a in arguments):
+            return value
+        documents = [a for a in arguments if isinstance(a, type) and dataclasses.is_dataclass(a)]
+        return _convert(closest(documents, value) if documents else next(a for a in arguments if a is not type(None)), value, where)
     if origin is typing.Literal:
         if value not in arguments:
             raise ConfigError(f"{where} is {value!r}; one of {', '.join(map(repr, arguments))}")

@@ -47,7 +47,7 @@ def check_build(folder: Path, manifest: Manifest, sizes: Sequence[int]) -> Build
     if manifest.compiler_version.split(".")[:2] != runtime.split(".")[:2]:
         raise ManifestError(f"the build was made by iree-compile {manifest.compiler_version}, this environment has "
                             f"{RUNTIME_PACKAGE} {runtime}; {COMPILE_AGAIN}, or install {RUNTIME_PACKAGE} of that version")
-    model = manifest.model
+    model = manifest.images
     executables, archives = {}, {}
     for module in MODULES:
         for size in {model.vae_batch_size(size) for size in sizes} if module == "vae" else sizes:

@@ -105,7 +105,7 @@ def ours(options: argparse.Namespace, run: settings.RunSettings, found: Inputs, 
     makers = {uri: partial(StoredEngine, options.path, options.batch_size, options.side) for uri in uris}
     devices: dict[str, Device] = {}
     make: MakeDevices = thread_devices({uri: maker() for uri, maker in makers.items()}) if options.isolation == "thread" else (
-        lambda post: process_devices(makers, post, group_size=options.group_size, image_shape=found.manifest.model.image_shape,
+        lambda post: process_devices(makers, post, group_size=options.group_size, image_shape=found.manifest.images.image_shape,
                                      max_batch=options.batch_size))
 
     def made(post: Callable[[Event], None]) -> dict[str, Device]:

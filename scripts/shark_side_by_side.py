@@ -228,9 +228,9 @@ def measure(running: Sequence[Running], settings: SideSettings) -> tuple[Times, 
 
 def check(settings: SideSettings, manifest: Manifest, size: int) -> None:
     """ConfigError or MissingFileError unless the contest can be held on this build at batch size `size`."""
-    if manifest.target != "cpu" or manifest.model.vae_batch_size(size) != size:
+    if manifest.target != "cpu" or manifest.images.vae_batch_size(size) != size:
         raise ConfigError(f"{settings.build} is for {manifest.target}, its VAE draws "
-                          f"{manifest.model.vae_batch_size(size)} of {size} samples at a time; give --build a build for cpu "
+                          f"{manifest.images.vae_batch_size(size)} of {size} samples at a time; give --build a build for cpu "
                           "whose VAE draws all of a batch")
     if settings.sample_count % size:
         raise ConfigError(f"--sample-count {settings.sample_count} is not a multiple of the batch size {size}")
@@ -248,7 +248,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         if not path.exists():
             raise MissingFileError(f"{path} does not exist; make the environment: {SHARK_SETUP}")
     manifest = manifests.read(settings.build)
-    check(settings, manifest, size := min(manifest.model.sample_batch_sizes))
+    check(settings, manifest, size := min(manifest.images.sample_batch_sizes))
     load = os.getloadavg()[0]
     print(f"side by side: {manifest.model_json} bs{size}, {settings.sample_count} samples, {settings.rounds} rounds, "
           f"{_cores()} cores, load {load:.1f}", flush=True)

@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CONTRACTS = {
     "export.model_config", "compile.manifest", "compile.match_report", "specs.record", "specs.match", "runtime.partition",
     "runtime.service_times", "harness.run_result", "export.checkpoint_files", "export.export_key", "export.precision",
-    "export.quantization", "ireeperf.samples", "ireeperf.bounds", "ireeperf.document", "ireeperf.errors",
+    "export.quantization", "export.decoder_config", "export.decoder_files", "export.model_json",
+    "ireeperf.samples", "ireeperf.bounds", "ireeperf.document", "ireeperf.errors",
 }
 # the column "may import from other folders"; an entry with a dot is one module
 MAY_IMPORT = {
@@ -23,7 +24,7 @@ MAY_IMPORT = {
     "export": {"ireeperf"},
     "specs": {"ireeperf"},
     "compile": {"ireeperf", "specs", "runtime.partition", *(name for name in CONTRACTS if name.startswith("export."))},
-    "runtime": {"ireeperf", "compile.manifest", "export.model_config"},
+    "runtime": {"ireeperf", "compile.manifest", "export.model_config", "export.decoder_config"},
     "harness": {"ireeperf", "compile.manifest", "runtime"},
     "eval": {"ireeperf", "compile.manifest", "export.model_config", "harness.run_result"},
 }
@@ -31,10 +32,10 @@ FOLDERS = tuple(MAY_IMPORT)
 MODULES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 # table's last column: heavy packages, by import name
 HEAVY = {"torch", "transformers", "diffusers", "iree.turbine", "iree.compiler", "iree.runtime", "mlperf_loadgen", "torchmetrics",
-         "open_clip", "torchvision", "pytorch_fid", "scipy", "PIL", "safetensors"}
+         "open_clip", "torchvision", "pytorch_fid", "scipy", "PIL", "safetensors", "gguf"}
 MAY_LOAD = {
     "ireeperf": set(),
-    "export": {"torch", "transformers", "diffusers", "iree.turbine", "iree.compiler", "safetensors", "torchvision"},
+    "export": {"torch", "transformers", "diffusers", "iree.turbine", "iree.compiler", "safetensors", "torchvision", "gguf"},
     "specs": set(),
     "compile": {"iree.compiler", "iree.runtime"},  # to read MLIR, within functions; to time candidates, in tune_runner.py
     "runtime": {"iree.runtime"},

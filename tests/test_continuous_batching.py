@@ -128,7 +128,8 @@ def test_padding_touches_page_0_only() -> None:
     assert not step.page_table[3].any() and step.positions[3] == 1
 
 
-@pytest.mark.parametrize(("prompt", "limit", "words"), [((), 1, "prompt of 0 tokens"), (tuple([1] * 32), 1, "prompt of 32 tokens"), ((1,), 0, "may have 0 tokens")])
+@pytest.mark.parametrize(("prompt", "limit", "words"), [
+    ((), 1, "prompt of 0 tokens"), (tuple([1] * 32), 1, "prompt of 32 tokens"), ((1,), 0, "may have 0 tokens")])
 def test_what_can_never_be_answered_is_refused(prompt: tuple[int, ...], limit: int, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         ContinuousBatching(SHAPES, Throughput()).add(Request(id=0, index=3, prompt=prompt, limit=limit, arrived_ns=0))

@@ -80,9 +80,9 @@ def test_a_parameter_of_unknown_size_is_said(tmp_path):
     mlir = tmp_path / "m.mlir"
     mlir.write_text('  util.global private @a = #flow.parameter.named<"model"::"a"> : tensor<?x3xf16>\n')
     with pytest.raises(CompileError, match="not a static tensor: util.global private @a"):
-        memory_plan.parameter_bytes(mlir)
+        memory_plan.declared_bytes(mlir)
     with pytest.raises(ConfigError, match="cannot read"):
-        memory_plan.parameter_bytes(tmp_path / "absent.mlir")
+        memory_plan.declared_bytes(tmp_path / "absent.mlir")
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"stream-aggregate": {"execution": {}}}'])

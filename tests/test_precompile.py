@@ -108,7 +108,7 @@ def test_the_key_changes_with_the_spec_text_the_target_and_the_compiler(exporter
     exported = exporting.export_all(config, CONFIG, str(checkpoint), cache)
 
     def key(target: str, given: Path | None) -> str:
-        return precompile.units_of(config, exported, precompile.target.find(target), given, cache)[0].key
+        return precompile.units_of(exported, precompile.target.find(target), given, cache)[0].key
 
     spec.write_text("module {}")
     first = key("cpu", spec)

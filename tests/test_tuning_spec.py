@@ -142,7 +142,7 @@ def test_a_plain_cpu_build_takes_the_records_of_this_host() -> None:
 
 
 def test_a_build_that_cannot_fit_is_refused_with_the_numbers(build, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_plan, "parameter_bytes", lambda _: 20 * 10**9)
+    monkeypatch.setattr(memory_plan, "declared_bytes", lambda *_: 20 * 10**9)
     with pytest.raises(ConfigError, match=r"does not fit a partition of mi325x-cpx: 2 process\(es\) take .* it has 29.8 GiB"):
         build(checkpoint="none", processes_per_partition=2)
 
