@@ -81,7 +81,7 @@ class LoadGen:
     def respond(self, answer: Respond) -> None:
         """Answer a batch's samples straight from the images' memory; LoadGen copies what it logs before it returns."""
         lg.QuerySamplesComplete([lg.QuerySampleResponse(sample.id, image.ctypes.data, image.nbytes)
-                                 for sample, image in zip(answer.batch.samples, answer.completion.images, strict=True)])
+                                 for sample, image in zip(answer.batch.samples, answer.completion.answers, strict=True)])
 
     def _run(self, folder: Path, post: Callable[[Event], None]) -> None:
         try:

@@ -21,6 +21,7 @@ from harness.run_result import LOADGEN, NAME, SETTINGS, TIMELINE, BatchEvent, Pl
 from harness.settings import RunSettings
 from ireeperf import document
 from ireeperf.errors import ConfigError, RunError
+from runtime.decoder_policy import DecoderPolicy
 from runtime.partition import Partition
 from runtime.policy import FifoPolicy, Respond
 from runtime.pool import DevicePool
@@ -39,7 +40,7 @@ class RunRecord:
         self.partition = partition
         self.folder = inputs.output
         self._plan: Plan | None = None
-        self.policy: FifoPolicy | None = None
+        self.policy: FifoPolicy | DecoderPolicy | None = None
         self._batches: list[BatchEvent] = []
         self._pool: DevicePool | None = None
         self._clock_ns = time.monotonic_ns()

@@ -14,7 +14,8 @@ from harness.progress import Progress
 from harness.run_result import RunResult, Scenario
 from harness.settings import RunSettings, parse
 from runtime.batching import Batching, Deadline, Throughput, whole_waves
-from runtime.policy import FifoPolicy, Respond, hang_seconds
+from runtime.device_policy import hang_seconds
+from runtime.policy import FifoPolicy, Respond
 from runtime.pool import DevicePool, MakeDevices
 
 WARM_UP_SLACK = 1.5  # one warm-up batch per device is a rough measure, most of all on a shared machine

@@ -16,7 +16,8 @@ from ireeperf import document
 from ireeperf.errors import ConfigError, MissingFileError
 from runtime import service_times
 from runtime.batching import Batching, Deadline, Throughput, whole_waves
-from runtime.policy import FifoPolicy, hang_seconds
+from runtime.device_policy import hang_seconds
+from runtime.policy import FifoPolicy
 from runtime.service_times import ServiceTimes
 
 Kind = Literal["Offline", "Server", "TEST01", "TEST04"]

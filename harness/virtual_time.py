@@ -18,7 +18,8 @@ import numpy as np
 
 from ireeperf.errors import ConfigError, DeviceError
 from runtime.batch import Batch, Completion, Failure, Issue, Ready, Sample
-from runtime.policy import Abandon, Action, Fail, FifoPolicy, Respond, Submit
+from runtime.device_policy import Abandon, Fail
+from runtime.policy import Action, FifoPolicy, Respond, Submit
 from runtime.service_times import ServiceTimes
 
 NS = 10**9
@@ -206,7 +207,7 @@ class Simulation:
         partition.advance(now_ns)
         work = partition.work.pop(device)
         self._foresee(index, now_ns)
-        return self._policy.handle(Completion(device=device, ticket=work.batch.ticket, images=(), started_ns=work.submitted_ns,
+        return self._policy.handle(Completion(device=device, ticket=work.batch.ticket, answers=(), started_ns=work.submitted_ns,
                                               completed_ns=now_ns), now_ns)
 
     def _lose(self, index: int, now_ns: int) -> None:

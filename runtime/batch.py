@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -29,6 +30,11 @@ class Batch:
     size: int
 
     @property
+    def answers(self) -> int:
+        """Arrays that a device gives for it: an image a sample."""
+        return len(self.samples)
+
+    @property
     def padding(self) -> int:
         """Rows drawn and discarded."""
         return self.size - len(self.samples)
@@ -40,6 +46,35 @@ class Batch:
         return indices + [indices[-1]] * self.padding
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Call:
+    """One call of a decoder's entry point. Rows beyond the sequences are padding over page 0."""
+
+    ticket: int  # unique in a run
+    entry_point: str
+    size: int  # compiled batch size
+    tokens: np.ndarray  # prefill: [size, length] int64; decode: [size]
+    positions: np.ndarray  # prefill: the prompts' lengths [size] int64; decode: the tokens' positions [size]
+    page_table: np.ndarray  # prefill: [size, length / page_tokens] int64; decode: [size, max_seq_len / page_tokens]
+
+    @property
+    def answers(self) -> int:
+        """Arrays that a device gives for it."""
+        return 1
+
+
+class Work(Protocol):
+    """What a device is given: a Batch, or a decoder's Call."""
+
+    @property
+    def ticket(self) -> int:
+        """Unique in a run."""
+
+    @property
+    def answers(self) -> int:
+        """How many arrays the device gives for it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issue:
     """LoadGen gave a query."""
@@ -49,21 +84,21 @@ class Issue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """A device is open and has drawn a warm-up batch."""
+    """A device is open and warm."""
 
     device: str
     open_seconds: float
-    # batch size -> seconds of a warm-up batch: the second of two, so that first-touch costs are not in it
-    service_seconds: Mapping[int, float]
+    # batch size, or entry point of a decoder -> seconds of a warm-up: the second of two, so that first-touch costs are not in it
+    service_seconds: Mapping[Any, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Completion:
-    """A device drew a batch. Times are of the pool's clock, in nanoseconds."""
+    """A device is done with a batch or a call. Times are of the pool's clock, in nanoseconds."""
 
     device: str
     ticket: int
-    images: tuple[np.ndarray, ...]  # one per sample: [H, W, 3] uint8, C-contiguous
+    answers: tuple[np.ndarray, ...]  # C-contiguous; of a batch one per sample: [H, W, 3] uint8; of a call one: [size] int64 tokens
     started_ns: int
     completed_ns: int
 

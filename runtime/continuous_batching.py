@@ -203,13 +203,15 @@ class ContinuousBatching:
             self._advance()
         return Outcome(first=tuple(first), ended=tuple(ended))
 
-    def lose_cache(self) -> None:
-        """The device was lost or built anew: every running sequence is computed again, oldest first."""
+    def lose_cache(self) -> list[Request]:
+        """The device is lost, and its cache with it: all requests that it had, oldest first, to be computed again. Their tokens so far stand."""
         self._step = None
-        for request in reversed(self.running):
+        had = [*self.running, *self.waiting]
+        for request in self.running:
             self._drop(request)
-            self.waiting.appendleft(request)
-        self.running = []
+        self.running, self.waiting = [], deque()
+        self._tables[:] = 0  # else a request that gets an old row's first page again would be taken for it
+        return had
 
     def _admissible(self) -> tuple[list[Request], int]:
         """Requests from the head of the line that one prefill takes, and its length; ([], 0) when none fits."""

@@ -9,31 +9,34 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from ireeperf.errors import DeviceError, PipelineError
-from runtime.batch import Batch, Completion, Event, Failure, Ready
+from runtime.batch import Call, Completion, Event, Failure, Ready, Work
 
 Post = Callable[[Event], None]
 EngineMaker = Callable[[], "Engine"]  # picklable: a child process makes its own engine
 
 
 class Engine(Protocol):
-    """What draws images; called from one thread only, and may block."""
+    """What works on a device: draws images, or runs a decoder's calls; called from one thread only, and may block."""
 
-    image_shape: tuple[int, int, int]  # (H, W, 3)
-    sizes: tuple[int, ...]  # batch sizes that it can draw, ascending
+    sizes: Any  # tuple of what it can be warmed up for, ascending: batch sizes, or entry points of a decoder
+
+    @property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """(H, W, 3); None of a decoder."""
 
     def open(self) -> None:
         """Acquire the device and load executables and weights; DeviceError or ManifestError when that fails."""
 
-    def warm_up(self, size: int) -> None:
-        """Draw one batch of `size` and discard it."""
+    def warm_up(self, size: Any) -> None:
+        """Work once at one of `sizes` and discard it."""
 
-    def run(self, batch: Batch) -> Sequence[np.ndarray]:
-        """An image for each of the batch's samples: [H, W, 3] uint8, C-contiguous."""
+    def run(self, work: Any) -> Sequence[np.ndarray]:
+        """Of a Batch an image for each of its samples: [H, W, 3] uint8; of a Call one array: [size] int64; C-contiguous."""
 
     def close(self) -> None:
         """Drop everything that `open` acquired, so that it may be called again."""
@@ -46,15 +49,15 @@ class Engine(Protocol):
 
 
 class Device(Protocol):
-    """One logical device of the pool."""
+    """One logical device of the pool. `work`: a Batch or a decoder's Call."""
 
     uri: str
 
     def start(self) -> None:
         """Open and warm up; Ready or Failure follows."""
 
-    def submit(self, batch: Batch) -> int:
-        """Queue `batch`; a Completion or a Failure with its ticket follows."""
+    def submit(self, work: Any) -> int:
+        """Queue `work`; a Completion or a Failure with its ticket follows."""
 
     def park(self) -> None:
         """Given up: it is past its deadline, and nobody waits for it any more."""
@@ -75,7 +78,7 @@ class ThreadDevice:
         self._post = post
         self._reopen = reopen
         self._on_start = on_start  # in the device's thread: binds it to a NUMA node
-        self._inbox: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._ticket: int | None = None
         # daemon: a device that hangs in a driver call cannot be interrupted and must not keep the process
         self._thread = threading.Thread(target=self._serve, name=uri, daemon=True)
@@ -84,10 +87,10 @@ class ThreadDevice:
         """Open and warm up; Ready or Failure follows."""
         self._thread.start()
 
-    def submit(self, batch: Batch) -> int:
-        """Queue `batch`; a Completion or a Failure with its ticket follows."""
-        self._inbox.put(batch)
-        return batch.ticket
+    def submit(self, work: Work) -> int:
+        """Queue `work`; a Completion or a Failure with its ticket follows."""
+        self._inbox.put(work)
+        return work.ticket
 
     def park(self) -> None:
         """Keep a hung device's objects: dropping them stalls every thread until the driver answers (HIP)."""
@@ -110,8 +113,8 @@ class ThreadDevice:
                 if self._on_start is not None:
                     self._on_start()
                 self._ready()
-                while (batch := self._inbox.get()) is not None:
-                    self._draw(batch)
+                while (work := self._inbox.get()) is not None:
+                    self._work(work)
                 return
             except BaseException as error:  # a thread's last word: whatever it was, the pool must hear of it
                 again = self._reopen > 0 and isinstance(error, Exception)
@@ -127,29 +130,32 @@ class ThreadDevice:
         self.engine.open()
         for size in self.engine.sizes:
             self.engine.warm_up(size)  # first touch of weights and buffers
-        opened, seconds = time.monotonic(), {}
+        opened, seconds = time.monotonic(), dict[Any, float]()
         for size in self.engine.sizes:
             before = time.monotonic()
             self.engine.warm_up(size)
             seconds[size] = time.monotonic() - before
         self._post(Ready(device=self.uri, open_seconds=opened - started, service_seconds=seconds))
 
-    def _draw(self, batch: Batch) -> None:
-        self._ticket = batch.ticket
+    def _work(self, work: Work) -> None:
+        self._ticket = work.ticket
         started_ns = time.monotonic_ns()
-        images = self._checked(batch, self.engine.run(batch))
-        self._post(Completion(device=self.uri, ticket=batch.ticket, images=images, started_ns=started_ns,
+        answers = self._checked(work, self.engine.run(work))
+        self._post(Completion(device=self.uri, ticket=work.ticket, answers=answers, started_ns=started_ns,
                               completed_ns=time.monotonic_ns()))
         self._ticket = None
 
-    def _checked(self, batch: Batch, images: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-        """`images` if they are what the batch asked for: the harness passes their addresses to LoadGen."""
-        if len(images) != len(batch.samples):
-            raise DeviceError(f"gave {len(images)} images for {len(batch.samples)} samples")
-        for image in images:
-            if image.shape != self.engine.image_shape or image.dtype != np.uint8 or not image.flags.c_contiguous:
-                raise DeviceError(f"gave an image of shape {image.shape} {image.dtype}, expected {self.engine.image_shape} uint8")
-        return tuple(images)
+    def _checked(self, work: Work, answers: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """`answers` if they are what was asked for: the harness passes addresses of images to LoadGen."""
+        what, shape, dtype = "an image", tuple(self.engine.image_shape or ()), "uint8"
+        if isinstance(work, Call):
+            what, shape, dtype = "tokens", (work.size,), "int64"
+        if len(answers) != work.answers:
+            raise DeviceError(f"gave {len(answers)} {'arrays for 1 call' if isinstance(work, Call) else f'images for {work.answers} samples'}")
+        for answer in answers:
+            if answer.shape != shape or answer.dtype != dtype or not answer.flags.c_contiguous:
+                raise DeviceError(f"gave {what} of shape {answer.shape} {answer.dtype}, expected {shape} {dtype}")
+        return tuple(answers)
 
 
 def describe(error: BaseException) -> str:

@@ -113,7 +113,7 @@ class Heard:
 
     event: Ready | Completion | Failure
     slot: int | None
-    images: int
+    count: int
     executable_cpu_seconds: float  # of the device
     process_cpu_seconds: float  # of the child, all threads
 
@@ -191,14 +191,14 @@ class Child:
     def _post(self, event: Event) -> None:
         """In a device's thread: copy the answer into its slot, then tell."""
         assert isinstance(event, Ready | Completion | Failure)
-        slot, images = None, 0
+        slot, count = None, 0
         if isinstance(event, Completion):
-            slot, images = self._slot_of.pop(event.ticket), len(event.images)
-            for place, image in zip(self._slots[event.device][slot][:images], event.images, strict=True):
+            slot, count = self._slot_of.pop(event.ticket), len(event.answers)
+            for place, image in zip(self._slots[event.device][slot][:count], event.answers, strict=True):
                 place[...] = image
-            event = replace(event, images=())
+            event = replace(event, answers=())
         device = self._devices.get(event.device)
-        self._send(Heard(event=event, slot=slot, images=images, process_cpu_seconds=time.process_time(),
+        self._send(Heard(event=event, slot=slot, count=count, process_cpu_seconds=time.process_time(),
                          executable_cpu_seconds=device.executable_cpu_seconds() if device else 0.0))
 
     def _send(self, report: Report) -> None:

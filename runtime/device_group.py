@@ -195,7 +195,7 @@ class Group:
         if isinstance(event, Completion):
             assert report.slot is not None
             member.ticket = None if member.ticket == event.ticket else member.ticket
-            event = replace(event, images=tuple(member.slots[report.slot][:report.images]))
+            event = replace(event, answers=tuple(member.slots[report.slot][:report.count]))
         elif isinstance(event, Ready):
             member.state = "ready"
         else:

@@ -41,12 +41,17 @@ class Build:
         return sum(self.archives[module][1].stat().st_size for module, _ in self.executables)
 
 
-def check_build(folder: Path, manifest: Manifest, sizes: Sequence[int]) -> Build:
-    """The files for batch sizes `sizes`, compared with their digests; ManifestError when another compiler made them or one is corrupt."""
+def check_compiler(manifest: Manifest) -> None:
+    """ManifestError when a compiler of another release than this runtime made the build."""
     runtime = metadata.version(RUNTIME_PACKAGE)
     if manifest.compiler_version.split(".")[:2] != runtime.split(".")[:2]:
         raise ManifestError(f"the build was made by iree-compile {manifest.compiler_version}, this environment has "
                             f"{RUNTIME_PACKAGE} {runtime}; {COMPILE_AGAIN}, or install {RUNTIME_PACKAGE} of that version")
+
+
+def check_build(folder: Path, manifest: Manifest, sizes: Sequence[int]) -> Build:
+    """The files for batch sizes `sizes`, compared with their digests; ManifestError when another compiler made them or one is corrupt."""
+    check_compiler(manifest)
     model = manifest.images
     executables, archives = {}, {}
     for module in MODULES:

@@ -14,13 +14,7 @@ from typing import Literal
 
 from runtime.batch import Batch, Completion, Event, Failure, Issue, Ready, Sample
 from runtime.batching import Batching, Hold, Queue
-
-HANG_FACTOR, HANG_SECONDS = 20.0, 60.0  # a batch that takes this many of the slowest service times, and this long, is hung
-
-
-def hang_seconds(slowest_s: float) -> float:
-    """How long a batch may take where the slowest service time is `slowest_s` seconds."""
-    return max(HANG_SECONDS, HANG_FACTOR * slowest_s)
+from runtime.device_policy import Abandon, DevicePolicy, Fail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,19 +33,10 @@ class Respond:
     completion: Completion
     submitted_ns: int
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Abandon:
-    """`device` is past its deadline: it may answer late or never, and nobody waits for it any more."""
-
-    device: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fail:
-    """The run cannot go on."""
-
-    cause: str
+    @property
+    def samples(self) -> int:
+        """Samples that it answers."""
+        return len(self.batch.samples)
 
 
 Action = Submit | Respond | Abandon | Fail
@@ -68,7 +53,7 @@ class Held:
     deadline_ns: float
 
 
-class FifoPolicy:
+class FifoPolicy(DevicePolicy):
     """First sample in, first out; the device idle for longest goes first.
 
     `open_seconds` bounds opening and warm-up, the attribute `batch_seconds` each batch. A device past its deadline is lost like one
@@ -77,24 +62,14 @@ class FifoPolicy:
 
     def __init__(self, devices: Sequence[str], *, batching: Batching, open_seconds: float,
                  on_loss: Literal["fail", "continue"], now_ns: int) -> None:
+        super().__init__(devices, open_seconds=open_seconds, on_loss=on_loss, now_ns=now_ns)
         self.batching = batching
-        self.on_loss = on_loss
         self.batch_seconds = math.inf  # set it once a warm-up has shown how long a batch takes
-        self._open_seconds = open_seconds
-        self._opening = {device: self._open_by(now_ns) for device in devices}
-        self._idle: deque[str] = deque()
         self._waiting: deque[tuple[int, Sample]] = deque()  # arrival, sample
         self._held: dict[int, Held] = {}
         self._hold_until_ns: int | None = None
         self._tickets = 0
-        self.lost: dict[str, str] = {}  # device -> cause
         self.issued = self.completed = self.padded = self.reissued = 0
-        self.rebuilt: list[str] = []  # device and cause of each time that one was built anew
-
-    @property
-    def opening(self) -> int:
-        """Devices that are neither ready nor lost."""
-        return len(self._opening)
 
     @property
     def devices_up(self) -> int:
@@ -117,10 +92,9 @@ class FifoPolicy:
             self._waiting.extend((now_ns, sample) for sample in event.samples)
             self.issued += len(event.samples)
         elif isinstance(event, Ready):
-            if self._opening.pop(event.device, None) is not None:  # one lost to its deadline stays lost
-                self._idle.append(event.device)
+            if self._ready(event.device):
                 for size, seconds in event.service_seconds.items():
-                    self.batching.learn(size, seconds)
+                    self.batching.learn(int(size), seconds)
         elif isinstance(event, Completion):
             held = self._held.pop(event.ticket, None)
             if held is None:  # its device was declared lost, and the samples went elsewhere
@@ -141,17 +115,13 @@ class FifoPolicy:
 
     def expire(self, now_ns: int) -> list[Action]:
         """Declare lost every device that is past its deadline, and draw what was held for company long enough."""
-        late = [(device, f"did not become ready in {self._open_seconds:g} s")
-                for device, deadline in self._opening.items() if deadline <= now_ns]
+        late = self._late(now_ns)
         late += [(held.device, f"did not answer in {self.batch_seconds:g} s")
                  for held in self._held.values() if held.deadline_ns <= now_ns]
         actions: list[Action] = []
         for device, cause in late:
             actions += [Abandon(device=device), *self._lose(device, cause, None)]
         return actions + list(self._dispatch(now_ns))
-
-    def _open_by(self, now_ns: int) -> int:
-        return now_ns + int(self._open_seconds * 1e9)
 
     def _dispatch(self, now_ns: int) -> Iterator[Submit]:
         self._hold_until_ns = None
@@ -171,23 +141,12 @@ class FifoPolicy:
 
     def _lose(self, device: str, cause: str, reopening_since_ns: int | None) -> list[Action]:
         """Take `device` out, for a while if it is reopening; its samples return to the head of the line."""
-        if device in self.lost:
+        if not self._remove(device):
             return []
-        self._opening.pop(device, None)
-        if device in self._idle:
-            self._idle.remove(device)
         names = []
-        for held in [held for held in self._held.values() if held.device == device]:
-            del self._held[held.batch.ticket]
-            self._waiting.extendleft(reversed(list(zip(held.arrivals_ns, held.batch.samples, strict=True))))
-            self.reissued += len(held.batch.samples)
-            names = [sample.index for sample in held.batch.samples]
-        what = f"{device} failed: {cause}" + (f"; it held samples {names[:8]}{' and more' if len(names) > 8 else ''}" if names else "")
-        if reopening_since_ns is None or self.on_loss == "fail":
-            self.lost[device] = cause
-        else:
-            self._opening[device] = self._open_by(reopening_since_ns)
-            self.rebuilt.append(f"{device}: {cause}")
-        if self.on_loss == "fail":
-            return [Fail(cause=what)]
-        return [] if self._opening or self.devices_up else [Fail(cause=f"{what}; no device is left of {len(self.lost)}")]
+        for one in [one for one in self._held.values() if one.device == device]:
+            del self._held[one.batch.ticket]
+            self._waiting.extendleft(reversed(list(zip(one.arrivals_ns, one.batch.samples, strict=True))))
+            self.reissued += len(one.batch.samples)
+            names = [sample.index for sample in one.batch.samples]
+        return list(self._failed(device, cause, names, len(self._held), reopening_since_ns))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from ireeperf.errors import DeviceError, RunError
 from runtime import host_memory
 from runtime.batch import Completion, Ended, Event, Failure, Ready
+from runtime.decoder_policy import DecoderAction, DecoderPolicy, Start, Tell
 from runtime.device import Device, Engine, Post, ThreadDevice
-from runtime.policy import Abandon, Action, Fail, FifoPolicy, Respond, Submit
+from runtime.device_policy import Abandon, Fail
+from runtime.policy import Action, FifoPolicy, Respond, Submit
 
 QUIET_SECONDS = 600.0  # LoadGen writing its logs is the longest legitimate silence: 31 GB for SDXL's accuracy run
 TICK_SECONDS = 0.5  # how often `on_tick` (progress) is called while nothing happens
@@ -29,7 +32,7 @@ def thread_devices(engines: Mapping[str, Engine], *, reopen: int = 0,
 class DevicePool:
     """All devices of a run. `open` first, then `serve` in the thread that is to answer LoadGen."""
 
-    def __init__(self, make_devices: MakeDevices, policy: FifoPolicy, *, quiet_seconds: float = QUIET_SECONDS) -> None:
+    def __init__(self, make_devices: MakeDevices, policy: FifoPolicy | DecoderPolicy, *, quiet_seconds: float = QUIET_SECONDS) -> None:
         self.policy = policy
         self.ready: dict[str, Ready] = {}
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
@@ -56,15 +59,16 @@ class DevicePool:
                 self.ready[event.device] = event
             self._carry_out(event, lambda _: None)
 
-    def serve(self, respond: Callable[[Respond], None], on_tick: Callable[[], None] = lambda: None) -> None:
-        """Answer queries until Ended; RunError when the load generator failed, DeviceError when the devices did."""
-        answers: dict[str, Respond] = {}  # still to be given, by device
+    def serve(self, respond: Callable[[Any], None], on_tick: Callable[[], None] = lambda: None) -> None:
+        """Answer queries until Ended: `respond` gets a Respond, of a decoder's policy a Tell. RunError when the load generator failed, DeviceError
+        when the devices did."""
+        answers: dict[str, Respond | Tell] = {}  # still to be given, by device
         while True:
             # Submits before answers: where 64 devices complete at once, the last would idle for the time of 63 answers. One answer,
             # then the events that came meanwhile, and so on: neither side waits long for the other.
             for event in [*(self._late() if answers else [self._next(on_tick)]), *self._arrived()]:
                 if isinstance(event, Ended):
-                    self._check_end(event, sum(len(answer.batch.samples) for answer in answers.values()))
+                    self._check_end(event, sum(answer.samples for answer in answers.values()))
                     return
                 if isinstance(event, Ready | Completion | Failure) and event.device in answers:
                     respond(answers.pop(event.device))  # before its device can be given what would reuse the images' memory
@@ -114,16 +118,18 @@ class DevicePool:
             except queue.Empty:
                 on_tick()
 
-    def _carry_out(self, event: Event | None, respond: Callable[[Respond], None]) -> None:
+    def _carry_out(self, event: Event | None, respond: Callable[[Respond | Tell], None]) -> None:
         now = time.monotonic_ns()
-        actions: list[Action] = self.policy.expire(now) if event is None else self.policy.handle(event, now)
+        actions: Sequence[Action | DecoderAction] = self.policy.expire(now) if event is None else self.policy.handle(event, now)
         for action in actions:
             if isinstance(action, Submit):
                 self._devices[action.device].submit(action.batch)
+            elif isinstance(action, Start):
+                self._devices[action.device].submit(action.call)
             elif isinstance(action, Abandon):
                 self._devices[action.device].park()
         for action in actions:  # devices first: they idle until they have work, LoadGen does not mind a microsecond
-            if isinstance(action, Respond):
+            if isinstance(action, Respond | Tell):
                 respond(action)
             elif isinstance(action, Fail):
                 raise DeviceError(action.cause)

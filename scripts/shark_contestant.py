@@ -144,7 +144,7 @@ def run_pool(contest: Contest, model: ModelConfig, archives: dict[str, tuple[str
         images: dict[int, np.ndarray] = {}
 
         def respond(answer: Respond) -> None:
-            for sample, image in zip(answer.batch.samples, answer.completion.images, strict=True):
+            for sample, image in zip(answer.batch.samples, answer.completion.answers, strict=True):
                 images[sample.id] = image
             if len(images) == len(rows):
                 pool.post(Ended(cause=None))

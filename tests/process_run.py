@@ -45,7 +45,7 @@ class Run:
         answered: Counter[int] = Counter()
 
         def respond(answer: Respond) -> None:
-            for sample, image in zip(answer.batch.samples, answer.completion.images, strict=True):
+            for sample, image in zip(answer.batch.samples, answer.completion.answers, strict=True):
                 assert (image == sample.index % 256).all(), f"sample {sample.index} was answered with image {image[0, 0, 0]}"
                 answered[sample.id] += 1
             after(answer)

@@ -65,7 +65,8 @@ def drive(batching: ContinuousBatching, decoder: PagedDecoder, requests: list[Re
         steps += 1
         if steps == lose_at:
             decoder.cache[:] = -1
-            batching.lose_cache()
+            for request in batching.lose_cache():
+                batching.add(request)
             continue
         now_ns += int(seconds * 1e9)
         batching.finish(decoder.run(step), seconds, now_ns)
@@ -102,7 +103,6 @@ def test_pages_run_out_and_the_last_to_come_gives_way() -> None:
 
 def test_a_prefill_waits_while_a_running_sequence_has_no_time_to_give() -> None:
     batching = ContinuousBatching(SHAPES, Latency(tpot_s=0.010, margin=0.0))
-    decoder = PagedDecoder(SHAPES)
     batching.add(Request(id=0, index=0, prompt=(1, 2, 3), limit=16, arrived_ns=0))
     now_ns = 0
     kinds = []

@@ -75,22 +75,22 @@ def test_a_full_batch_comes_back_with_its_own_images(opened: Opened) -> None:
     event = opened.events.get(timeout=60)
     assert isinstance(event, Completion) and event.ticket == 7 and event.device == opened.device.uri
     assert event.started_ns <= event.completed_ns
-    for image, index in zip(event.images, (5, 39, 0, 12), strict=True):
+    for image, index in zip(event.answers, (5, 39, 0, 12), strict=True):
         np.testing.assert_array_equal(image, opened.expected(index))
 
 
 def test_padding_is_drawn_and_discarded(opened: Opened) -> None:
     opened.device.submit(batch(8, 3, 4, 5, size=4))
     event = opened.events.get(timeout=60)
-    assert isinstance(event, Completion) and len(event.images) == 3
-    np.testing.assert_array_equal(event.images[2], opened.expected(5))
+    assert isinstance(event, Completion) and len(event.answers) == 3
+    np.testing.assert_array_equal(event.answers[2], opened.expected(5))
 
 
 def test_a_smaller_compiled_size_is_used_for_a_tail(opened: Opened) -> None:
     opened.device.submit(batch(9, 21, 22, size=2))
     event = opened.events.get(timeout=60)
     assert isinstance(event, Completion)
-    for image, index in zip(event.images, (21, 22), strict=True):
+    for image, index in zip(event.answers, (21, 22), strict=True):
         np.testing.assert_array_equal(image, opened.expected(index))
 
 
@@ -102,7 +102,7 @@ def test_batches_come_back_in_order_and_images_outlive_later_batches(opened: Ope
     assert [event.ticket for event in events if isinstance(event, Completion)] == [100 + i for i in range(len(rows))]
     for event, row in zip(events, rows, strict=True):
         assert isinstance(event, Completion)
-        for image, index in zip(event.images, row, strict=True):
+        for image, index in zip(event.answers, row, strict=True):
             np.testing.assert_array_equal(image, opened.expected(index))
 
 

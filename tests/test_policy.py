@@ -10,7 +10,8 @@ import pytest
 
 from runtime.batch import Batch, Completion, Failure, Issue, Ready, Sample
 from runtime.batching import Throughput
-from runtime.policy import Abandon, Action, Fail, FifoPolicy, Respond, Submit
+from runtime.device_policy import Abandon, Fail
+from runtime.policy import Action, FifoPolicy, Respond, Submit
 
 SECOND = 10**9
 
@@ -34,7 +35,7 @@ def issue(policy: FifoPolicy, count: int, now: int = 0) -> list[Action]:
 
 
 def completion(action: Submit) -> Completion:
-    return Completion(device=action.device, ticket=action.batch.ticket, images=(), started_ns=0, completed_ns=action.batch.size * SECOND)
+    return Completion(device=action.device, ticket=action.batch.ticket, answers=(), started_ns=0, completed_ns=action.batch.size * SECOND)
 
 
 def batches(actions: Sequence[Action]) -> list[Batch]:

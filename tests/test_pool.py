@@ -83,7 +83,7 @@ def serve(pool: DevicePool, count: int) -> Counter[int]:
     answered: Counter[int] = Counter()
 
     def respond(answer: Respond) -> None:
-        for sample, image in zip(answer.batch.samples, answer.completion.images, strict=True):
+        for sample, image in zip(answer.batch.samples, answer.completion.answers, strict=True):
             assert (image == sample.index).all(), f"sample {sample.index} was answered with image {image[0, 0, 0]}"
             answered[sample.id] += 1
         if answered.total() == count:

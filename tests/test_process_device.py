@@ -50,9 +50,9 @@ def test_images_are_not_copied_and_outlive_the_next_batch() -> None:
         run.serve(16, answers.append)
         slots = run.groups[0].members["test://0"].slots
         for number, answer in enumerate(answers):
-            assert all(np.shares_memory(image, slots[number % 2]) for image in answer.completion.images)
+            assert all(np.shares_memory(image, slots[number % 2]) for image in answer.completion.answers)
         for answer in answers[-2:]:
-            pixels = [int(image[0, 0, 0]) for image in answer.completion.images]
+            pixels = [int(image[0, 0, 0]) for image in answer.completion.answers]
             assert pixels == [sample.index for sample in answer.batch.samples]
 
 

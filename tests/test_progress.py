@@ -43,7 +43,7 @@ def issue(count: int) -> Issue:
 
 def completion(submit: object) -> Completion:
     assert isinstance(submit, Submit)
-    return Completion(device=submit.device, ticket=submit.batch.ticket, images=(), started_ns=0, completed_ns=10**9)
+    return Completion(device=submit.device, ticket=submit.batch.ticket, answers=(), started_ns=0, completed_ns=10**9)
 
 
 def test_devices_then_samples_rate_time_left_devices_up_and_in_flight() -> None:

@@ -75,4 +75,4 @@ class Driven:
     def draws(self, *indices: int) -> None:
         self.device.submit(batch(*indices))
         done = self.heard(Completion)
-        assert isinstance(done, Completion) and [read_tag(image).sample for image in done.images] == list(indices)
+        assert isinstance(done, Completion) and [read_tag(image).sample for image in done.answers] == list(indices)
