@@ -68,6 +68,11 @@ class Manifest:
     stage_seconds: dict[str, float]  # export, compile, ...: wall time of each stage of the build that wrote this
 
     @property
+    def decodes(self) -> bool:
+        """Whether it is a decoder's build."""
+        return isinstance(self.model, DecoderConfig)
+
+    @property
     def images(self) -> ModelConfig:
         """The model of an SDXL build; ManifestError when it is a decoder's."""
         if not isinstance(self.model, ModelConfig):

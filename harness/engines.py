@@ -12,6 +12,7 @@ from compile.manifest import Manifest
 from harness.inputs import Inputs
 from harness.settings import RunSettings
 from ireeperf.errors import ConfigError
+from ireeperf.prompts import PromptSet
 from runtime import null_device, service_times, topology
 from runtime.device import EngineMaker
 from runtime.partition import Partition
@@ -19,7 +20,10 @@ from runtime.pool import MakeDevices, thread_devices
 from runtime.service_times import ServiceTimes
 
 if TYPE_CHECKING:
+    from runtime.decoder_engine import DecoderBuild
     from runtime.iree_device import Build
+
+    AnyBuild = Build | DecoderBuild | None
 
 CPU_DRIVERS = ("local-task", "local-sync")
 NULL_TIMES = Path(__file__).parent / "service_times" / "null.toml"
@@ -50,17 +54,26 @@ def null_times(settings: RunSettings) -> ServiceTimes:
     return service_times.read(settings.service_times or NULL_TIMES)
 
 
-def checked_build(settings: RunSettings, inputs: Inputs) -> Build | None:
+def checked_build(settings: RunSettings, inputs: Inputs) -> AnyBuild:
     """The files of the build for the run's batch sizes; None for null devices. ManifestError when it cannot run here."""
     if settings.device == "null":
         return None
+    if isinstance(inputs.samples, PromptSet):
+        from runtime import decoder_engine
+
+        if settings.isolation == "process":
+            raise ConfigError("--isolation process is for image models; a decoder's devices run in threads, leave it out")
+        return decoder_engine.check_build(inputs.folder, inputs.manifest)
     from runtime import iree_device  # here: a null run needs no iree.runtime
 
     return iree_device.check_build(inputs.folder, inputs.manifest, inputs.sizes)
 
 
-def makers(settings: RunSettings, inputs: Inputs, names: tuple[str, ...], build: Build | None) -> dict[str, EngineMaker]:
+def makers(settings: RunSettings, inputs: Inputs, names: tuple[str, ...], build: AnyBuild) -> dict[str, EngineMaker]:
     """What makes the engine of each URI; nothing is acquired yet. `build`: what `checked_build` gave."""
+    threads = max(1, _cores() // len(names))  # of each local-task device
+    if isinstance(inputs.samples, PromptSet):
+        return _decoders(settings, inputs, names, build, threads)
     if settings.device == "null":
         times, shape = null_times(settings), inputs.manifest.images.image_shape
         for size in inputs.sizes:
@@ -71,12 +84,23 @@ def makers(settings: RunSettings, inputs: Inputs, names: tuple[str, ...], build:
                 for seed, uri in enumerate(names)}
     from runtime import iree_device  # here: a null run needs no iree.runtime
 
-    assert build is not None
-    threads = max(1, _cores() // len(names))  # of each local-task device
-    return {uri: partial(iree_device.IreeEngine, uri, build, inputs.samples, threads) for uri in names}
+    assert isinstance(build, iree_device.Build)
+    return {uri: partial(iree_device.IreeEngine, uri, build, inputs.pictures, threads) for uri in names}
 
 
-def devices(settings: RunSettings, inputs: Inputs, names: tuple[str, ...], build: Build | None,
+def _decoders(settings: RunSettings, inputs: Inputs, names: tuple[str, ...], build: AnyBuild, threads: int) -> dict[str, EngineMaker]:
+    if settings.device == "null":
+        if settings.null_pictures is not None:
+            raise ConfigError(f"--null-pictures {settings.null_pictures} is for image models; the build is a decoder's")
+        times, executable = null_times(settings), inputs.manifest.executables[0]
+        return {uri: partial(null_device.NullDecoder, executable.entry_points, times) for uri in names}
+    from runtime import decoder_engine
+
+    assert isinstance(build, decoder_engine.DecoderBuild)
+    return {uri: partial(decoder_engine.DecoderEngine, uri, build, threads) for uri in names}
+
+
+def devices(settings: RunSettings, inputs: Inputs, names: tuple[str, ...], build: AnyBuild,
             machine: Partition | None = None) -> MakeDevices:
     """The run's devices, isolated as asked; a failed one is built anew only where the run would go on without it.
 
@@ -94,7 +118,7 @@ def devices(settings: RunSettings, inputs: Inputs, names: tuple[str, ...], build
                                         max_batch=inputs.batch_size, reopen=reopen, on_start=binds)
 
 
-def memory(settings: RunSettings, inputs: Inputs, names: tuple[str, ...], build: Build | None) -> str:
+def memory(settings: RunSettings, inputs: Inputs, names: tuple[str, ...], build: AnyBuild) -> str:
     """What the devices take, in words: weights in each one's memory, host memory and threads where that was measured."""
     parts = []
     if build is not None:

@@ -7,21 +7,24 @@ import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from compile import manifest as manifests
 from compile.manifest import Manifest
 from harness import user_conf as user_confs
 from harness.run_result import Scenario
 from harness.settings import RunSettings
-from ireeperf import samples
+from ireeperf import prompts, samples
 from ireeperf.errors import ConfigError, ManifestError, MissingFileError, RunError
+from ireeperf.prompts import PromptSet
 from ireeperf.samples import SampleSet
 
 CONF = Path(__file__).parent / "conf"
 RUNS, BUILDS = Path("runs"), Path("build")
+TOKEN_BYTES = 4  # of one token id in the accuracy log, int32
 DISK_SLACK_BYTES = 64 * 2**20  # LoadGen's other logs, result and timeline
 RECORD_BYTES = 128  # one accuracy record without its data: braces, keys, numbers
-REHEARSAL = "sdxl-nano"  # loadgen_model of the embedded model: its limits are not MLPerf's
+REHEARSALS = ("sdxl-nano", "smollm2-135m")  # loadgen_model of the embedded models: their limits are not MLPerf's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,7 @@ class Inputs:
     manifest_path: Path
     manifest: Manifest
     samples_path: Path
-    samples: SampleSet
+    samples: SampleSet | PromptSet
     user_conf: Path
     batch_size: int
     sizes: tuple[int, ...]  # batch sizes that the run may draw, ascending; the last is batch_size
@@ -43,14 +46,29 @@ class Inputs:
         return self.manifest_path.parent
 
     @property
+    def prompts(self) -> PromptSet:
+        """The samples of a decoder's run; check_fit has seen that they are of the build's kind."""
+        assert isinstance(self.samples, PromptSet)
+        return self.samples
+
+    @property
+    def pictures(self) -> SampleSet:
+        """The samples of an image model's run, likewise."""
+        assert isinstance(self.samples, SampleSet)
+        return self.samples
+
+    @property
     def data_digits(self) -> int:
-        """Hexadecimal digits that the accuracy log needs for the images: two per byte."""
+        """Hexadecimal digits that the accuracy log needs for the answers, two per byte: of images; of tokens one a sample at least."""
+        if isinstance(self.samples, PromptSet):
+            return len(self.samples) * 2 * TOKEN_BYTES
         return len(self.samples) * 2 * math.prod(self.manifest.images.image_shape)
 
     @property
     def log_bytes(self) -> int:
-        """Estimated size of the accuracy log."""
-        return self.data_digits + len(self.samples) * RECORD_BYTES
+        """Estimated size of the accuracy log, at most."""
+        longest = self.samples.max_new_tokens if isinstance(self.samples, PromptSet) else 1
+        return self.data_digits * longest + len(self.samples) * RECORD_BYTES
 
 
 def resolve(settings: RunSettings, scenario: Scenario, now: datetime) -> Inputs:
@@ -62,18 +80,17 @@ def resolve(settings: RunSettings, scenario: Scenario, now: datetime) -> Inputs:
     manifest_path = manifest_path / manifests.NAME if manifest_path.is_dir() else manifest_path
     manifest = manifests.read(manifest_path)
     samples_path = settings.samples or default_samples(manifest_path, manifest)
-    sample_set = samples.read(samples_path)
+    sample_set: SampleSet | PromptSet = prompts.read(samples_path) if manifest.decodes else samples.read(samples_path)
     if settings.sample_count is not None:
         sample_set = sample_set.head(settings.sample_count)
     check_fit(manifest, sample_set)
-    batch_size = settings.batch_size or manifest.images.sample_batch_sizes[-1]
-    if batch_size not in manifest.images.sample_batch_sizes:
-        raise ManifestError(f"--batch-size {batch_size} was not compiled; this build has "
-                            f"{list(manifest.images.sample_batch_sizes)}")
+    compiled = manifest.decoder.decode_batch_sizes if manifest.decodes else manifest.images.sample_batch_sizes
+    batch_size = settings.batch_size or compiled[-1]
+    if batch_size not in compiled:
+        raise ManifestError(f"--batch-size {batch_size} was not compiled; this build has {list(compiled)}")
     user_conf = settings.user_conf or CONF / f"{manifest.model.loadgen_model}.conf"
-    sizes = (batch_size,) if settings.deterministic_batch else tuple(
-        size for size in manifest.images.sample_batch_sizes if size <= batch_size)
-    user_confs.check(user_conf, manifest.model.loadgen_model, scenario)
+    sizes = (batch_size,) if settings.deterministic_batch else tuple(size for size in compiled if size <= batch_size)
+    user_confs.check(user_conf, loadgen_key(manifest, scenario), loadgen_scenario(scenario))
     name = f"{now:%Y%m%dT%H%M%SZ}-{scenario.lower()}-{settings.mode}-{manifest.key[:8]}"
     inputs = Inputs(manifest_path=manifest_path, manifest=manifest, samples_path=samples_path, samples=sample_set,
                     user_conf=user_conf, batch_size=batch_size, sizes=sizes, output=settings.output or RUNS / name)
@@ -96,8 +113,26 @@ def default_samples(manifest_path: Path, manifest: Manifest) -> Path:
     return manifest_path.parent.parent / "samples" / f"{manifest.model.model}-{manifest.model.max_seq_len}.npz"
 
 
-def check_fit(manifest: Manifest, sample_set: SampleSet) -> None:
+def loadgen_key(manifest: Manifest, scenario: Scenario) -> str:
+    """The model that LoadGen looks up: MLPerf's Interactive is a Server run of a key of its own."""
+    return f"{manifest.model.loadgen_model}-interactive" if scenario == "Interactive" else manifest.model.loadgen_model
+
+
+def loadgen_scenario(scenario: Scenario) -> Literal["Offline", "Server"]:
+    """What LoadGen itself knows."""
+    return "Offline" if scenario == "Offline" else "Server"
+
+
+def check_fit(manifest: Manifest, sample_set: SampleSet | PromptSet) -> None:
     """ManifestError when the sample set was made for another model, sequence length or latent shape."""
+    if isinstance(sample_set, PromptSet):
+        decoder = manifest.decoder
+        if sample_set.model != decoder.model:
+            raise ManifestError(f"prompt set {sample_set.name} has model {sample_set.model}, the build needs {decoder.model}; {prompts.REMEDY}")
+        if (needed := sample_set.longest + sample_set.max_new_tokens) > decoder.max_seq_len:
+            raise ManifestError(f"prompt set {sample_set.name} needs {needed} tokens for its longest prompt and an answer, the build's cache holds "
+                                f"{decoder.max_seq_len} a sequence; compile with a larger max_seq_len")
+        return
     model = manifest.images
     for what, found, wanted in (("model", sample_set.model, model.model),
                                 ("max_seq_len", sample_set.max_seq_len, model.max_seq_len),

@@ -17,10 +17,11 @@ from typing import ClassVar
 import mlperf_loadgen as lg
 import numpy as np
 
-from harness.inputs import CONF
+from harness.inputs import CONF, loadgen_scenario
 from harness.run_result import COMPLIANCE, Mode, Scenario
 from ireeperf.errors import ConfigError, RunError
 from runtime.batch import Ended, Event, Issue, Sample
+from runtime.decoder_policy import Tell
 from runtime.policy import Respond
 
 AUDIT = "audit.config"  # of a compliance run, beside its logs
@@ -40,9 +41,9 @@ class LoadGen:
         self._loaded = np.zeros(samples, np.bool_)
         self.settings = lg.TestSettings()
         # loads LoadGen's embedded mlperf.conf for this model first, then the user's file
-        if self.settings.FromConfig(str(user_conf), model, scenario) != 0:
+        if self.settings.FromConfig(str(user_conf), model, loadgen_scenario(scenario)) != 0:
             raise ConfigError(f"LoadGen cannot read {user_conf}; a line is `model.scenario.key = number`")
-        self.settings.scenario = getattr(lg.TestScenario, scenario)
+        self.settings.scenario = getattr(lg.TestScenario, loadgen_scenario(scenario))
         self.settings.mode = lg.TestMode.AccuracyOnly if mode == "accuracy" else lg.TestMode.PerformanceOnly
         self.audit = CONF / f"{mode}.config" if mode in COMPLIANCE else None
         in_memory = int(self.settings.performance_sample_count_override)
@@ -59,6 +60,23 @@ class LoadGen:
     def target_latency_s(self) -> float:
         """Server: the latency limit of its percentile."""
         return float(self.settings.server_target_latency_ns) / 1e9
+
+    @property
+    def wants_first_tokens(self) -> bool:
+        """Whether LoadGen must hear of every first token: of Server with token latencies; in Offline it never does."""
+        return bool(self.settings.use_token_latencies) and self.settings.scenario == lg.TestScenario.Server
+
+    @property
+    def limits(self) -> str:
+        """Server: what is asked of its latencies, in words."""
+        if self.wants_first_tokens:
+            return f"limits {float(self.settings.ttft_latency) / 1e6:g} ms to the first token and {1e3 * self.tpot_s:g} ms a token"
+        return f"latency limit {self.target_latency_s:g} s"
+
+    @property
+    def tpot_s(self) -> float:
+        """Server with token latencies: the limit of the mean time per output token."""
+        return float(self.settings.tpot_latency) / 1e9
 
     @property
     def target_qps(self) -> float:
@@ -78,8 +96,18 @@ class LoadGen:
         """Run the test in a daemon thread with its logs in `folder`: `post` gets Issue events, then Ended."""
         threading.Thread(target=self._run, args=(folder, post), name="loadgen", daemon=True).start()
 
-    def respond(self, answer: Respond) -> None:
-        """Answer a batch's samples straight from the images' memory; LoadGen copies what it logs before it returns."""
+    def respond(self, answer: Respond | Tell) -> None:
+        """Answer a batch's samples straight from the images' memory; LoadGen copies what it logs before it returns. Of a decoder's call, first
+        tokens where LoadGen measures them, then whole answers with their lengths."""
+        if isinstance(answer, Tell):
+            if answer.first and self.wants_first_tokens:
+                first = [np.array(request.answer[:1], np.int32) for request in answer.first]
+                lg.FirstTokenComplete([lg.QuerySampleResponse(request.id, token.ctypes.data, token.nbytes)
+                                       for request, token in zip(answer.first, first, strict=True)])
+            whole = [np.array(request.answer, np.int32) for request in answer.ended]
+            lg.QuerySamplesComplete([lg.QuerySampleResponse(request.id, tokens.ctypes.data, tokens.nbytes, len(tokens))
+                                     for request, tokens in zip(answer.ended, whole, strict=True)])
+            return
         lg.QuerySamplesComplete([lg.QuerySampleResponse(sample.id, image.ctypes.data, image.nbytes)
                                  for sample, image in zip(answer.batch.samples, answer.completion.answers, strict=True)])
 

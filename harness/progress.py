@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from runtime.decoder_policy import DecoderPolicy
 from runtime.policy import FifoPolicy
 
 TERMINAL_S, PLAIN_S = 1.0, 5.0  # a log file of a run of hours should stay readable
@@ -16,7 +17,7 @@ TERMINAL_S, PLAIN_S = 1.0, 5.0  # a log file of a run of hours should stay reada
 class Progress:
     """Prints to stderr, at most every `every_s` seconds: rewriting one line on a terminal, plain lines elsewhere."""
 
-    def __init__(self, policy: FifoPolicy, *, every_s: float | None = None, stream: TextIO | None = None,
+    def __init__(self, policy: FifoPolicy | DecoderPolicy, *, every_s: float | None = None, stream: TextIO | None = None,
                  now: Callable[[], float] = time.monotonic) -> None:
         self._policy = policy
         self._stream = stream if stream is not None else sys.stderr

@@ -16,12 +16,12 @@ from types import FrameType
 from typing import Any, Literal
 
 from harness import advice, detail_log, machine, supervisor, unfinished
-from harness.inputs import REHEARSAL, Inputs
+from harness.inputs import REHEARSALS, Inputs
 from harness.run_result import LOADGEN, NAME, SETTINGS, TIMELINE, BatchEvent, Plan, RunResult, Scenario, Timeline, Timing
 from harness.settings import RunSettings
 from ireeperf import document
 from ireeperf.errors import ConfigError, RunError
-from runtime.decoder_policy import DecoderPolicy
+from runtime.decoder_policy import DecoderPolicy, Tell
 from runtime.partition import Partition
 from runtime.policy import FifoPolicy, Respond
 from runtime.pool import DevicePool
@@ -41,6 +41,7 @@ class RunRecord:
         self.folder = inputs.output
         self._plan: Plan | None = None
         self.policy: FifoPolicy | DecoderPolicy | None = None
+        self.tokens = 0  # of all answers
         self._batches: list[BatchEvent] = []
         self._pool: DevicePool | None = None
         self._clock_ns = time.monotonic_ns()
@@ -66,18 +67,23 @@ class RunRecord:
         self._cpu = (self._cpu_seconds(), pool.executable_cpu_seconds())
         self._clock_ns = time.monotonic_ns()
 
-    def add(self, answer: Respond) -> None:
-        """Note an answered batch."""
+    def add(self, answer: Respond | Tell) -> None:
+        """Note an answered batch, or a decoder's call."""
         zero, completion = self._clock_ns, answer.completion
+        if isinstance(answer, Tell):
+            first, samples, size = -1, answer.rows, answer.call.size
+            self.tokens += sum(len(request.answer) for request in answer.ended)
+        else:
+            first, samples, size = answer.batch.samples[0].index, len(answer.batch.samples), answer.batch.size
         self._batches.append(BatchEvent(
-            device=completion.device, first_sample=answer.batch.samples[0].index, samples=len(answer.batch.samples),
-            size=answer.batch.size, submitted_ns=answer.submitted_ns - zero, started_ns=completion.started_ns - zero,
+            device=completion.device, first_sample=first, samples=samples,
+            size=size, submitted_ns=answer.submitted_ns - zero, started_ns=completion.started_ns - zero,
             completed_ns=completion.completed_ns - zero))
 
     def finish(self, samples: int) -> RunResult:
         """LoadGen ended after `samples`: read its logs, judge, write."""
         timing = self._timing()  # before the logs are read: that is not part of the run
-        self._plan = self._waves(samples, timing) if self.scenario == "Offline" else None
+        self._plan = self._waves(samples, timing) if self.scenario == "Offline" and not self.tokens else None
         log = detail_log.read(self.loadgen_folder / detail_log.NAME)
         status, cause = self._judge(log)
         result = replace(self._result(status, cause, log, timing), advice=self._advice(status, log))
@@ -191,24 +197,30 @@ def headline(settings: RunSettings, inputs: Inputs, uris: tuple[str, ...]) -> st
     if settings.device == "null":
         lines.append("NULL DEVICES: " + ("answers are tags, not images; this run is never scored" if settings.null_pictures is None else
                                          f"answers are the stored pictures of {settings.null_pictures}; a score is theirs"))
-    if model.loadgen_model == REHEARSAL:
-        lines.append("REHEARSAL: sdxl-nano is not an MLPerf benchmark, its LoadGen limits are our own")
+    if model.loadgen_model in REHEARSALS:
+        lines.append(f"REHEARSAL: {model.loadgen_model} is not an MLPerf benchmark, its LoadGen limits are our own")
     return "\n".join(lines)
 
 
 def samples_per_second(result: RunResult) -> float | None:
-    """LoadGen's score: of Offline the samples over the last one's latency, of Server those completed per second."""
+    """LoadGen's figure: of Offline the samples over the last one's latency, of Server those completed per second."""
     return result.loadgen.get("result_samples_per_second" if result.scenario == "Offline" else "result_completed_samples_per_sec")
 
 
 def summary(result: RunResult, folder: Path) -> dict[str, Any]:
     """The last line of stdout."""
+    tokens = tokens_per_second(result)
     return {
-        "valid": result.status == "valid", "samples_per_second": samples_per_second(result),
+        "valid": result.status == "valid", "samples_per_second": samples_per_second(result), **({} if tokens is None else {"tokens_per_second": tokens}),
         "run": str(folder), "mode": result.mode, "cause": result.cause, "samples": result.samples_completed,
         "lost": len(result.lost), "seconds": round(result.timing.wall, 2), "host_cost": round(result.timing.host / max(result.timing.wall, 1e-9), 4),
         "gil_enabled": result.interpreter.gil_enabled, "null": result.is_null,
     }
+
+
+def tokens_per_second(result: RunResult) -> float | None:
+    """LoadGen's score of a decoder; None of an image model."""
+    return result.loadgen.get("result_tokens_per_second" if result.scenario == "Offline" else "result_completed_tokens_per_second")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from ireeperf import document
 
-Scenario = Literal["Offline", "Server"]
+Scenario = Literal["Offline", "Server", "Interactive"]  # Interactive: a decoder's Server run under tighter limits
 Mode = Literal["performance", "accuracy", "TEST01", "TEST04"]
 COMPLIANCE = ("TEST01", "TEST04")
 NAME, SETTINGS, TIMELINE, LOADGEN, SCORE = "result.json", "settings.json", "timeline.json", "loadgen", "score"
@@ -95,7 +95,7 @@ class BatchEvent:
     """One batch on one device; times in nanoseconds since the run's clock started."""
 
     device: str
-    first_sample: int  # data set index of the first sample
+    first_sample: int  # data set index of the first sample; -1 of a decoder's call, whose sequences change from call to call
     samples: int
     size: int  # compiled batch size
     submitted_ns: int

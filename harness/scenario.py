@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from datetime import UTC, datetime
 
-from harness import engines, inputs, machine_partition, record
+from harness import engines, inputs, machine_partition, policies, record
 from harness.inputs import Inputs
 from harness.loadgen import LoadGen
 from harness.progress import Progress
 from harness.run_result import RunResult, Scenario
 from harness.settings import RunSettings, parse
-from runtime.batching import Batching, Deadline, Throughput, whole_waves
+from runtime.batching import whole_waves
+from runtime.decoder_policy import DecoderPolicy, Tell
 from runtime.device_policy import hang_seconds
-from runtime.policy import FifoPolicy, Respond
+from runtime.policy import Respond
 from runtime.pool import DevicePool, MakeDevices
 
 WARM_UP_SLACK = 1.5  # one warm-up batch per device is a rough measure, most of all on a shared machine
@@ -33,7 +33,7 @@ def run(settings: RunSettings, scenario: Scenario) -> int:
     machine = machine_partition.of_run(settings, found)
     uris = engines.uris(settings, found, machine)
     print(record.headline(settings, found, uris), flush=True)
-    loadgen = LoadGen(model=found.manifest.model.loadgen_model, scenario=scenario, mode=settings.mode,
+    loadgen = LoadGen(model=inputs.loadgen_key(found.manifest, scenario), scenario=scenario, mode=settings.mode,
                       user_conf=found.user_conf, samples=len(found.samples))
     build = engines.checked_build(settings, found)
     print(f"memory    {engines.memory(settings, found, uris, build)}", flush=True)
@@ -55,25 +55,26 @@ def run(settings: RunSettings, scenario: Scenario) -> int:
 def measure(settings: RunSettings, found: Inputs, run_record: record.RunRecord, loadgen: LoadGen, devices: MakeDevices) -> RunResult:
     """Open and warm the devices, let LoadGen run, judge what it logged."""
     uris = run_record.uris
-    policy = FifoPolicy(uris, batching=batching(run_record.scenario, found.sizes, loadgen), open_seconds=settings.ready_timeout,
-                        on_loss=settings.on_device_loss, now_ns=time.monotonic_ns())
+    policy = policies.of_run(settings, found, run_record.scenario, uris, loadgen)
     pool = DevicePool(devices, policy)
     print(f"opening and warming up {len(uris)} device{'s' if len(uris) > 1 else ''}", file=sys.stderr, flush=True)
     progress = Progress(policy)
     pool.open(progress.tick)
-    slowest = max(device.service_seconds[found.batch_size] for device in pool.ready.values())
+    slowest = max(policies.slowest_seconds(device, found) for device in pool.ready.values())
     policy.batch_seconds = settings.batch_timeout or hang_seconds(slowest)
-    if settings.device == "null":
+    if isinstance(policy, DecoderPolicy):
+        slowest = max(policies.sequence_seconds(device, found) for device in pool.ready.values())
+    elif settings.device == "null":
         slowest = max(engines.null_times(settings).of(found.batch_size), 1e-3)  # known: a warm-up on a busy machine would show less
     rate = len(pool.ready) * found.batch_size / max(slowest, 1e-6)
     print(intent(run_record, loadgen, rate, len(pool.ready)) + f" (warm-up batch: {slowest:.2f} s)", file=sys.stderr, flush=True)
 
-    def respond(answer: Respond) -> None:
+    def respond(answer: Respond | Tell) -> None:
         loadgen.respond(answer)
         run_record.add(answer)
         progress.tick()
 
-    progress.start(loadgen.min_duration_s if run_record.scenario == "Server" else 0.0)
+    progress.start(0.0 if run_record.scenario == "Offline" else loadgen.min_duration_s)
     run_record.start_clock(pool)
     loadgen.start(run_record.loadgen_folder, pool.post)
     pool.serve(respond, progress.tick)
@@ -83,18 +84,13 @@ def measure(settings: RunSettings, found: Inputs, run_record: record.RunRecord, 
     return result
 
 
-def batching(scenario: Scenario, sizes: tuple[int, ...], loadgen: LoadGen) -> Batching:
-    """Offline wants throughput, Server its latency limit."""
-    return Throughput(sizes) if scenario == "Offline" else Deadline(sizes, loadgen.target_latency_s)
-
-
 def intent(run_record: record.RunRecord, loadgen: LoadGen, rate: float, devices: int) -> str:
     """What LoadGen will ask for, settled with it where the harness has a say (Offline's sample count), in words."""
     found, mode = run_record.inputs, run_record.settings.mode
-    if run_record.scenario == "Server":
+    if run_record.scenario != "Offline":
         paced = len(found.samples) / loadgen.target_qps if mode == "accuracy" else loadgen.min_duration_s
-        return (f"arrivals at {loadgen.target_qps:g} samples/s for at least {paced:.0f} s, latency limit {loadgen.target_latency_s:g} s; "
-                f"full batches could draw {rate:.2f} samples/s")
+        return (f"arrivals at {loadgen.target_qps:g} samples/s for at least {paced:.0f} s, {loadgen.limits}; "
+                f"full batches could give {rate:.2f} samples/s")
     samples = len(found.samples)
     if mode != "accuracy":
         slack = NULL_SLACK if run_record.settings.device == "null" else WARM_UP_SLACK

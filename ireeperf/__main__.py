@@ -12,7 +12,7 @@ from pathlib import Path
 COMMANDS = (
     "export.sdxl", "export.llm", "export.samples", "export.quantize", "specs.render", "specs.port",
     "compile.precompile", "compile.dispatches", "compile.tune", "compile.verify",
-    "runtime.topology", "harness.offline", "harness.server", "harness.simulate",
+    "runtime.topology", "harness.offline", "harness.server", "harness.interactive", "harness.simulate",
     "harness.compliance", "harness.submission", "harness.system_description", "harness.advice", "harness.perfetto",
     "eval.score", "eval.part_3", "eval.report")
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from runtime.batch import Call, Completion, Event, Failure, Issue, Ready, Sample
 from runtime.continuous_batching import ContinuousBatching, Pace, Request, Shapes
 from runtime.device_policy import Abandon, DevicePolicy, Fail
@@ -62,7 +64,7 @@ class Calling:
 class Prompts:
     """What a sample's index stands for: `tokens[index]` is its prompt, `limit` the tokens that its answer may have."""
 
-    tokens: Sequence[Sequence[int]]
+    tokens: Sequence[Sequence[int] | np.ndarray]
     limit: int
 
 
@@ -138,7 +140,7 @@ class DecoderPolicy(DevicePolicy):
 
     def _requests(self, samples: Sequence[Sample], now_ns: int) -> Iterator[Request]:
         """A request a sample. Sorted, the samples of one pass over the data set are those up to where an index comes again."""
-        made = [Request(id=sample.id, index=sample.index, prompt=tuple(self._prompts.tokens[sample.index]), limit=self._prompts.limit,
+        made = [Request(id=sample.id, index=sample.index, prompt=tuple(int(token) for token in self._prompts.tokens[sample.index]), limit=self._prompts.limit,
                         arrived_ns=now_ns) for sample in samples]
         if not self._sort:
             yield from made

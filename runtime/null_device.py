@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ireeperf.errors import ConfigError
-from runtime.batch import Batch
+from runtime.batch import Batch, Call
 from runtime.service_times import ServiceTimes
 
 SCHEME = "null"
@@ -74,6 +74,57 @@ class NullEngine:
     def executable_cpu_seconds(self) -> float:
         """Zero: there is no executable."""
         return 0.0
+
+
+class NullDecoder:
+    """A pretend decoder: takes the table's time for a call's batch size, and answers with tokens that follow from the ones before by a fixed
+    rule, so that a sequence that was computed twice, or out of order, is seen."""
+
+    image_shape = None
+
+    def __init__(self, entry_points: tuple[str, ...], times: ServiceTimes, seed: int = 0) -> None:
+        self.sizes = entry_points
+        self._times = times
+        self._random = random.Random(seed)
+
+    def open(self) -> None:
+        """ConfigError when the table lacks a batch size of the build."""
+        for name in self.sizes:
+            self._times.of(size_of(name))
+
+    def warm_up(self, size: str) -> None:
+        """One call's time, without jitter."""
+        time.sleep(self._times.of(size_of(size)))
+
+    def run(self, work: Call) -> list[np.ndarray]:
+        """The tokens that follow: [size] int64, ends as -1 - token."""
+        deadline = time.monotonic() + self._times.draw(work.size, self._random)
+        rows = np.arange(work.size)
+        last, before = (work.tokens, work.positions) if work.tokens.ndim == 1 else (work.tokens[rows, work.positions - 1], work.positions - 1)
+        tokens = pretend_token(last, before)
+        time.sleep(max(0.0, deadline - time.monotonic()))
+        return [tokens]
+
+    def close(self) -> None:
+        """Nothing to drop."""
+
+    def park(self) -> None:
+        """Nothing can hang."""
+
+    def executable_cpu_seconds(self) -> float:
+        """Zero: there is no executable."""
+        return 0.0
+
+
+def pretend_token(last: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """What a pretend decoder says after token `last` at `position` (from 0), [b] int64 each: 1 to 997; every 41st ends its sequence."""
+    tokens = (np.abs(last) * 31 + position * 17 + 7) % 997 + 1
+    return np.where(tokens % 41 == 0, -1 - tokens, tokens).astype(np.int64)
+
+
+def size_of(entry_point: str) -> int:
+    """Batch size in the name of a decoder's entry point."""
+    return int(entry_point.partition("_bs")[2].partition("_")[0])
 
 
 def tags(indices: list[int], image_shape: tuple[int, int, int]) -> np.ndarray:
