@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 COMMANDS = (
-    "export.sdxl", "export.llm", "export.samples", "export.quantize", "specs.render", "specs.port",
+    "export.sdxl", "export.llm", "export.samples", "export.prompts", "export.quantize", "specs.render", "specs.port",
     "compile.precompile", "compile.dispatches", "compile.tune", "compile.verify",
     "runtime.topology", "harness.offline", "harness.server", "harness.interactive", "harness.simulate",
     "harness.compliance", "harness.submission", "harness.system_description", "harness.advice", "harness.perfetto",

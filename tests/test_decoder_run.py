@@ -14,7 +14,7 @@ import pytest
 
 from harness import run_result
 from ireeperf import prompts
-from ireeperf.errors import ConfigError, ManifestError
+from ireeperf.errors import ConfigError
 from tests import tiny_decoder
 
 ROOT = Path(__file__).resolve().parents[1]
