@@ -11,12 +11,17 @@ from compile.target import Target
 
 # Entry points take two fences: a batch is queued whole, and a wait for a device that hangs can be ended (a blocking call cannot)
 _FENCES = "--iree-execution-model=async-external"
+_DATA_TILING = "--iree-global-opt-data-tiling"
 _CHANNELS_LAST = "builtin.module(util.func(iree-preprocessing-convert-conv-to-channels-last))"
 
 
-def flags(target: Target, spec: Path | None) -> list[str]:
-    """The flags for one executable, without input and output."""
+def flags(target: Target, spec: Path | None, *, decodes: bool = False) -> list[str]:
+    """The flags for one executable, without input and output. `decodes`: it is a decoder's."""
     chosen = {"cpu": _cpu, "hip": _hip, "cuda": _cuda}[target.backend](target)
+    if decodes and target.backend == "cpu":
+        # Packed anew in every call of decode at batch sizes above 1: SmolLM2-135M, one thread, CPU seconds a call with and without: decode_bs1
+        # 0.028 and 0.034, bs4 1.16 and 0.042, bs16 4.8 and 0.099, prefill of 128 tokens 0.29 and 0.35 (AVX-512, busy machine, best of 3)
+        chosen.remove(_DATA_TILING)
     # All graph-level optimizations, among them the fusions that make up most of the difference to O0 on every target
     chosen.append("--iree-opt-level=O3")
     if spec is not None:
@@ -37,7 +42,7 @@ def _cpu(target: Target) -> list[str]:
         # host: this machine's instruction set; without it the code is baseline x86-64, SSE2 only
         f"--iree-llvmcpu-target-cpu={target.architecture}",
         # Matmul operands packed into cache-sized tiles
-        "--iree-global-opt-data-tiling",
+        _DATA_TILING,
         # Convolutions as NHWC, whose innermost dimension is the channels: a vector of them is one load. On AVX-512 the
         # nano UNet step takes 0.80x the time, the 50 M one 0.89x, against data tiling alone (LOG.md, 2026-11-24)
         f"--iree-preprocessing-pass-pipeline={_CHANNELS_LAST}",

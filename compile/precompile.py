@@ -40,7 +40,7 @@ from compile.exporting import Exported
 from compile.flags import flags
 from compile.memory_plan import MemoryPlan
 from compile.target import Target
-from export import model_json
+from export import decoder_files, model_json
 from export.model_json import Model
 from ireeperf import document
 from ireeperf.errors import ConfigError, MissingFileError, exit_code
@@ -86,7 +86,7 @@ def checkpoint_of(settings: CompileSettings, config: Model) -> str:
 
 def units_of(exported: Sequence[Exported], chosen: Target, spec: Path | None, cache: Cache) -> list[Unit]:
     """What there is to compile. A key changes with the MLIR, the flags, the spec's text, the compiler and, for `cpu`, the host."""
-    chosen_flags = tuple(flags(chosen, spec))
+    chosen_flags = tuple(flags(chosen, spec, decodes=exported[0].module == decoder_files.MODULE))
     stated = [flag for flag in chosen_flags if spec is None or str(spec) not in flag]
     settings = {"flags": stated, "spec": cache.digest(spec) if spec else None, "compiler": compiler.compiler_version(),
                 "chip": chosen.chip.attribute if chosen.chip else None, "host": host_cpu() if chosen.architecture == "host" else None}

@@ -24,10 +24,12 @@ class AccuracyLog:
     answer `sha256` is the digest of the whole file and `duplicates` the number of lines skipped.
     Raises ScoreError when the log is absent, garbled, cut short, truncated for submission, or does not hold every
     sample from 0 to `samples` - 1 (unless it is `sampled`).
+
+    `token_bytes`: answers are of tokens, at least one of this size each and `answer_bytes` at most; else each is of `answer_bytes`.
     """
 
-    def __init__(self, path: Path, *, samples: int, answer_bytes: int, sampled: bool = False) -> None:
-        self.path, self.samples, self.answer_bytes = path, samples, answer_bytes
+    def __init__(self, path: Path, *, samples: int, answer_bytes: int, sampled: bool = False, token_bytes: int | None = None) -> None:
+        self.path, self.samples, self.answer_bytes, self.token_bytes = path, samples, answer_bytes, token_bytes
         self.sampled = sampled  # of a TEST01 run: LoadGen logs about 128 answers only
         self.duplicates = 0
         self.sha256 = ""
@@ -83,7 +85,11 @@ class AccuracyLog:
             raise self._garbled(number, line, f"not an answer ({error}){hint}") from error
         if type(index) is not int or not 0 <= index < self.samples:
             raise self._garbled(number, line, f"qsl_idx {index!r} is not in the sample set of {self.samples}")
-        if len(data) != self.answer_bytes:
+        if self.token_bytes is not None:
+            if not 0 < len(data) <= self.answer_bytes or len(data) % self.token_bytes:
+                raise self._garbled(number, line, f"the answer has {len(data)} bytes, not 1 to {self.answer_bytes // self.token_bytes} tokens of "
+                                    f"{self.token_bytes}")
+        elif len(data) != self.answer_bytes:
             raise self._garbled(number, line, f"the answer has {len(data)} bytes, one image has {self.answer_bytes}")
         return index, data
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from eval.scorer import REPOSITORY
 from harness import run_result
 from harness.run_result import RunResult
-from ireeperf import samples
+from ireeperf import prompts, samples
 from ireeperf.errors import ScoreError
+from ireeperf.prompts import PromptSet
 from ireeperf.samples import SampleSet
+
+S = TypeVar("S", SampleSet, PromptSet)
 
 
 def read_scorable(run: Path) -> RunResult:
@@ -27,17 +31,28 @@ def read_scorable(run: Path) -> RunResult:
 
 def read_samples(result: RunResult) -> SampleSet:
     """The samples that the run drew, checked by digest; ScoreError when the file has changed since."""
-    path = Path(result.sample_set)
-    if not path.is_file() and not path.is_absolute() and (REPOSITORY / path).is_file():
-        path = REPOSITORY / path
-    whole = samples.read(path)
+    return _same(samples.read(found(result.sample_set)), result)
+
+
+def read_prompts(result: RunResult) -> PromptSet:
+    """The prompts that the run answered, checked by digest; ScoreError when the file has changed since."""
+    return _same(prompts.read(found(result.sample_set)), result)
+
+
+def found(path: str) -> Path:
+    """A path that a run names: where it says, or else below the repository."""
+    given = Path(path)
+    return REPOSITORY / given if not given.exists() and not given.is_absolute() and (REPOSITORY / given).exists() else given
+
+
+def _same(whole: S, result: RunResult) -> S:
     if whole.digest == result.sample_set_digest:
         return whole
     if result.samples_issued < len(whole):
         head = whole.head(result.samples_issued)
         if head.digest == result.sample_set_digest:
             return head
-    raise ScoreError(f"sample set {path} has digest {whole.digest[:12]}, the run drew {result.sample_set_digest[:12]}; "
+    raise ScoreError(f"sample set {result.sample_set} has digest {whole.digest[:12]}, the run drew {result.sample_set_digest[:12]}; "
                      "the file was made again since: repeat the run")
 
 

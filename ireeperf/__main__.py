@@ -14,7 +14,7 @@ COMMANDS = (
     "compile.precompile", "compile.dispatches", "compile.tune", "compile.verify",
     "runtime.topology", "harness.offline", "harness.server", "harness.interactive", "harness.simulate",
     "harness.compliance", "harness.submission", "harness.system_description", "harness.advice", "harness.perfetto",
-    "eval.score", "eval.part_3", "eval.report")
+    "eval.score", "eval.text_score", "eval.part_3", "eval.report")
 
 
 def stages_root() -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -56,3 +58,24 @@ SDXL_MLPERF = Gate(
     ),
     derivation="MLPerf Inference v5.1 rules: FP32 reference +-2 % FID, +-0.2 % CLIP (mlcommons/inference#1785)",
 )
+
+
+def text_bounds(references: Mapping[str, float], share: float, tokens_upper: float | None = None) -> tuple[Bound, ...]:
+    """MLPerf's gate of a language model: every score at least `share` of the reference's, no upper bound; tokens per sample within 90 and 110 %
+    (`tokens_upper`: of another reference than the floor's)."""
+    found = []
+    for metric, value in references.items():
+        if metric == TOKENS:
+            found.append(Bound(metric=metric, lower=0.9 * value, upper=1.1 * (tokens_upper or value), reference=value, tolerance=0.1))
+        else:
+            found.append(Bound(metric=metric, lower=share * value, upper=math.inf, reference=value, tolerance=1 - share))
+    return tuple(found)
+
+
+TOKENS = "TOKENS_PER_SAMPLE"
+# mlcommons/inference v5.1.1, tools/submission/submission_checker.py. Mixtral's ceiling stands on 145.9 there, its floor on 144.84
+TEXT_MLPERF: dict[str, tuple[dict[str, float], float | None]] = {
+    "llama2-70b": ({"ROUGE1": 44.4312, "ROUGE2": 22.0352, "ROUGEL": 28.6162, TOKENS: 294.45}, None),
+    "mixtral-8x7b": ({"ROUGE1": 45.5989, "ROUGE2": 23.3526, "ROUGEL": 30.4608, "gsm8k_accuracy": 73.66, "mbxp_accuracy": 60.16, TOKENS: 144.84}, 145.9),
+    "llama3_1-405b": ({"ROUGEL": 21.6666, "exact_match": 90.1335, TOKENS: 684.68}, None),
+}
