@@ -10,15 +10,19 @@ import subprocess
 import pytest
 import torch
 
-from compile import compiler
+from compile import compiler, target
+from compile.flags import flags
 from export import llm
+from runtime.batch import Call
 from runtime.continuous_batching import ContinuousBatching, Request, Shapes, Throughput
-from runtime.decoder_engine import DecoderEngine
+from runtime.decoder_engine import DecoderBuild, DecoderEngine
 from tests.test_decoder import CONFIG, MIXTURE, saved
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch and turbine warn of themselves while they trace
 
-FLAGS = ["--iree-hal-target-device=local", "--iree-hal-local-target-device-backends=llvm-cpu", "--iree-llvmcpu-target-cpu=host", "--iree-opt-level=O3"]
+FLAGS = flags(target.find("cpu"), None, decodes=True)
+# few entry points: each is traced and compiled anew
+SMALL = {"num_hidden_layers": 2, "prefill_lengths": (16,), "prefill_batch_sizes": (1,), "decode_batch_sizes": (1, 4)}
 
 
 def shapes_of(config) -> Shapes:
@@ -27,15 +31,17 @@ def shapes_of(config) -> Shapes:
 
 @pytest.fixture(scope="module", params=[CONFIG, MIXTURE], ids=["llama", "mixtral"])
 def built(request, tmp_path_factory):
-    """config, reference model, engine: exported with real weights, compiled for this CPU."""
+    """config, reference model, engine, folder: exported with real weights, compiled for this CPU."""
     folder = tmp_path_factory.mktemp("decoder")
-    checkpoint, model = saved(request.param, folder / "checkpoint")
-    llm.export_decoder(request.param, str(checkpoint), folder)
+    config = dataclasses.replace(request.param, **SMALL)
+    checkpoint, model = saved(config, folder / "checkpoint")
+    llm.export_decoder(config, str(checkpoint), folder)
     executable = folder / "decoder.vmfb"
     subprocess.run([compiler.compiler_path(), folder / "decoder.mlir", *FLAGS, "-o", executable], check=True)
-    engine = DecoderEngine("local-sync://0", executable, folder / "decoder.irpa")
+    engine = DecoderEngine("local-sync://0", DecoderBuild(
+        model=config, entry_points=llm.entry_points(config), executable=executable, archive=folder / "decoder.irpa", scope="model"))
     engine.open()
-    yield request.param, model, engine, folder
+    yield config, model, engine, folder
     engine.close()
 
 
@@ -52,7 +58,8 @@ def test_answers_equal_those_of_transformers_whatever_the_order_of_arrival(built
             batching.add(coming.pop())
         step = batching.next_step(0)
         assert step is not None
-        batching.finish(engine.run(step), 0.0, 0)
+        call = Call(ticket=0, entry_point=step.entry_point, size=step.size, tokens=step.tokens, positions=step.positions, page_table=step.page_table)
+        batching.finish(engine.run(call)[0], 0.0, 0)
     assert batching.pool.taken == 0
     for one in requests:
         with torch.no_grad():
