@@ -23,7 +23,7 @@ def setup(monkeypatch, tmp_path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     loader.exec_module(module)
     (tmp_path / "requirements").mkdir()
-    for name in ("pip", "torch", "torch-cuda", "build", "test"):
+    for name in ("pip", "torch", "torch-cuda", "build", "smollm2", "test"):
         (tmp_path / f"requirements/{name}.txt").write_text(f"{name}==1\n")
     monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(module, "VENV", tmp_path / ".venv")
@@ -47,19 +47,19 @@ def installs(folder: Path) -> list[str]:
 
 def test_once_per_lock(setup, tmp_path, capsys):
     assert setup.main() == 0
-    assert installs(tmp_path) == ["requirements/pip.txt", "requirements/torch.txt", "requirements/build.txt"]
+    assert installs(tmp_path) == ["requirements/pip.txt", "requirements/torch.txt", "requirements/build.txt", "requirements/smollm2.txt"]
     assert setup.main() == 0
-    assert "up to date" in capsys.readouterr().out and len(installs(tmp_path)) == 3, "the second run installs nothing"
+    assert "up to date" in capsys.readouterr().out and len(installs(tmp_path)) == 4, "the second run installs nothing"
     (tmp_path / "requirements/build.txt").write_text("build==2\n")
     assert setup.main() == 0
-    assert installs(tmp_path)[3:] == ["requirements/build.txt"], "a changed lock is installed, the others are not"
+    assert installs(tmp_path)[4:] == ["requirements/build.txt"], "a changed lock is installed, the others are not"
 
 
 def test_the_test_lock_is_asked_for(setup, tmp_path, monkeypatch):
     setup.main()
     monkeypatch.setattr(sys, "argv", ["scripts/setup", "--test"])
     setup.main()
-    assert installs(tmp_path)[-1] == "requirements/test.txt" and len(installs(tmp_path)) == 4
+    assert installs(tmp_path)[-1] == "requirements/test.txt" and len(installs(tmp_path)) == 5
 
 
 def test_hashes_are_required_and_nothing_is_resolved(setup, tmp_path):
@@ -79,7 +79,7 @@ def test_a_failed_installation_is_done_again(setup, tmp_path):
 def test_the_cuda_build_is_asked_for_and_kept(setup, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["scripts/setup", "--cuda"])
     setup.main()
-    assert installs(tmp_path) == ["requirements/pip.txt", "requirements/torch-cuda.txt", "requirements/build.txt"]
+    assert installs(tmp_path) == ["requirements/pip.txt", "requirements/torch-cuda.txt", "requirements/build.txt", "requirements/smollm2.txt"]
     monkeypatch.setattr(sys, "argv", ["scripts/setup"])
     capsys.readouterr()
     setup.main()

@@ -15,7 +15,8 @@ import pytest
 from ireeperf.__main__ import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRAMS = {"compile.emulator_worker", "compile.tune_archive", "compile.tune_runner"}  # started by a command, in another interpreter or from an archive
+# started by a command, in another interpreter or from an archive
+PROGRAMS = {"compile.bank_padding", "compile.emulator_worker", "compile.tune_archive", "compile.tune_runner"}
 STAGES = ("compile", "eval", "export", "harness", "runtime", "specs")
 
 
