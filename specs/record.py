@@ -17,6 +17,24 @@ Verdict = Literal["right", "wrong", "not run"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Other:
+    """Another operation of the dispatch, and its tiles."""
+
+    operation: int  # its place among the dispatch's linalg.generic operations, from 0
+    lowering_config: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Within:
+    """The dispatch around a reduction that is not alone in it (LayerNorm, GroupNorm, softmax): with one operation configured by a record the
+    compiler configures no other, so that the record has to tile all that need it."""
+
+    operations: int  # linalg.generic operations of the dispatch; one of another number is left alone
+    root: int  # which of them is the one that the record matches
+    others: tuple[Other, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """What a record sets: IREE's compilation_info in plain values. Attribute kinds (#iree_gpu.mma_layout<...>) follow from the key."""
 
@@ -27,6 +45,7 @@ class Setting:
     options: dict[str, Any] = field(default_factory=dict)  # gpu_pipeline_options: prefetch_num_stages, use_igemm_convolution, ...
     attributes: dict[str, Any] = field(default_factory=dict)  # the rest of translation_info: llvm_func_attrs, denormal mode, padding on CUDA
     decomposition: dict[str, Any] = field(default_factory=dict)  # attention: qk_attrs and pv_attrs, each {lowering_config = {...}}
+    within: Within | None = None  # a reduction beside others in one dispatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,12 +78,12 @@ def text(records: Sequence[TuningRecord], title: str) -> str:
     sequences = [_sequence(one, aliases) for one in records]
     target = records[0].target
     module = re.sub(r"\W", "_", f"{target}_{title}")
-    chosen = ",\n".join(f"    @{one.name} -> @{'apply_attention' if one.set.decomposition else 'apply'}" for one in records)
+    chosen = ",\n".join(f"    @{one.name} -> @{_action_of(one)}" for one in records)
     return "\n".join([
         *_header(records, title), *aliases.lines(),
         f"module @{module} attributes {{transform.with_named_sequence, iree_codegen.tuning_spec_with_default_entrypoint}} {{",
         *_action("apply", ()), *(_action("apply_attention", ("decomposition",)) if any(one.set.decomposition for one in records) else []),
-        *sequences,
+        *(line for one in records for line in _action_within(one)), *sequences,
         f"transform.named_sequence @__kernel_config(%root: {OP} {{transform.consumed}}) -> {OP} attributes {{iree_codegen.tuning_spec_entrypoint}} {{",
         f"  %done = transform.foreach_match in %root\n{chosen} : ({OP}) -> {OP}",
         f"  transform.yield %done : {OP}", "}", "}", ""])
@@ -124,6 +124,31 @@ def _action(name: str, more: tuple[str, ...]) -> list[str]:
     arguments = ", ".join(f"%{one}: {PARAM} {{transform.readonly}}" for one in parameters)
     return [f"transform.named_sequence @{name}(%op: {OP} {{transform.readonly}}, {arguments}) {{",
             *(f'  transform.annotate %op "{attributes[one]}" = %{one} : {OP}, {PARAM}' for one in parameters), "  transform.yield", "}"]
+
+
+def _action_of(record: TuningRecord) -> str:
+    return "apply_attention" if record.set.decomposition else f"apply_{record.name}" if record.set.within else "apply"
+
+
+def _action_within(record: TuningRecord) -> list[str]:
+    """The action of a record that configures several operations of a dispatch: compilation_info on one brings the function's pipeline and threads,
+    the others get their lowering_config as it stands after that. Handles are empty where the number of operations is another, and nothing is set."""
+    within = record.set.within
+    if within is None:
+        return []
+    handles = ", ".join([OP] * within.operations)
+    lines = [f"transform.named_sequence @{_action_of(record)}(%op: {OP} {{transform.readonly}}, %info: {PARAM} {{transform.readonly}}, "
+             f"%name: {PARAM} {{transform.readonly}}) {{",
+             f"  transform.sequence %op : {OP} failures(suppress) {{", f"  ^bb0(%root: {OP}):",
+             f'    %function = transform.get_parent_op %root <{{op_name = "func.func"}}> : ({OP}) -> {OP}',
+             f'    %all = transform.structured.match ops{{["linalg.generic"]}} in %function : ({OP}) -> {OP}',
+             f"    %each:{within.operations} = transform.split_handle %all : ({OP}) -> ({handles})"]
+    for index, other in enumerate(within.others):
+        config = attribute_text.lowering_config(other.lowering_config, record.target)
+        lines += [f"    %config{index} = transform.param.constant {config} -> {PARAM}",
+                  f'    transform.annotate %each#{other.operation} "lowering_config" = %config{index} : {OP}, {PARAM}']
+    return [*lines, f'    transform.annotate %each#{within.root} "compilation_info" = %info : {OP}, {PARAM}',
+            f'    transform.annotate %each#{within.root} "tuned_by" = %name : {OP}, {PARAM}', "  }", "  transform.yield", "}"]
 
 
 def _sequence(record: TuningRecord, aliases: _Aliases) -> str:

@@ -23,6 +23,7 @@ def check(record: TuningRecord) -> None:
             _cpu_tiles(record)
         else:
             _gpu_tiles(record)
+        _within(record)
     except ConfigError as error:
         raise ConfigError(f"record {record.name}: {error}") from None
 
@@ -117,6 +118,26 @@ def _bases(config: dict[str, Any], threads: int, subgroup_size: int, where: str)
             raise ConfigError(f"{name}{where} is {basis!r}; expected [[counts], [loops]]")
         if math.prod(basis[0]) != wanted:
             raise ConfigError(f"{name}{where} {basis[0]} multiplies to {math.prod(basis[0])}; {threads} threads in subgroups of {subgroup_size} need {wanted}")
+
+
+def _within(record: TuningRecord) -> None:
+    """The other operations of a reduction's dispatch: places, names, and bases of the same threads."""
+    within, family = record.set.within, keys.family(record.target)
+    if within is None:
+        return
+    if record.match.kind != "reduction":
+        raise ConfigError(f"within is for reductions; this is a {record.match.kind}")
+    places = [within.root, *(other.operation for other in within.others)]
+    if len(set(places)) < len(places) or min(places) < 0 or max(places) >= within.operations:
+        raise ConfigError(f"within places root and others at {places}; expected different ones from 0 to {within.operations - 1}")
+    for other in within.others:
+        where = f" of operation {other.operation}"
+        keys.all_known(other.lowering_config, keys.KEYS[family], f"lowering_config key{where}")
+        for name in keys.TILINGS[family]:
+            if name in other.lowering_config and not _integers(other.lowering_config[name]):
+                raise ConfigError(f"{name}{where} is {other.lowering_config[name]!r}; expected a list of whole numbers, one a loop")
+        if family == "gpu":
+            _bases(other.lowering_config, math.prod(record.set.workgroup_size), keys.SUBGROUP_SIZE[keys.architecture(record.target)], where)
 
 
 def _matrix_tiles(record: TuningRecord, threads: int) -> None:
