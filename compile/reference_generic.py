@@ -15,7 +15,7 @@ _MAP = re.compile(r"affine_map<\(([^)]*)\)(?:\[\])? -> \((.*)\)>")
 _PLAIN = re.compile(r"d(\d+)")
 _POINTS = 1 << 23  # of a loop nest evaluated at once: 64 MB of float64
 _REDUCERS = {"arith.addf": np.add, "arith.addi": np.add, "arith.mulf": np.multiply, "arith.maximumf": np.maximum, "arith.minimumf": np.minimum,
-             "arith.maxnumf": np.maximum, "arith.minnumf": np.minimum, "arith.maxsi": np.maximum, "arith.minsi": np.minimum,
+             "arith.maxnumf": np.fmax, "arith.minnumf": np.fmin, "arith.maxsi": np.maximum, "arith.minsi": np.minimum,
              "arith.ori": np.bitwise_or, "arith.andi": np.bitwise_and}
 
 

@@ -102,6 +102,23 @@ def test_attention_undivided_and_its_sums():
                                weights.sum(-1)[np.ix_(*some[:2])], rtol=1e-12)
 
 
+def test_a_softmax_s_maximum_starts_from_nan():
+    """IREE starts it from NaN, which arith.maxnumf drops and arith.maximumf would keep."""
+    values = np.random.default_rng(2).standard_normal((3, 5)).astype(np.float32)
+    body = """
+    %n = arith.constant 0xFFC00000 : f32
+    %e = tensor.empty() : tensor<3xf32>
+    %f = linalg.fill ins(%n : f32) outs(%e : tensor<3xf32>) -> tensor<3xf32>
+    %m = linalg.generic {indexing_maps = [affine_map<(i, j) -> (i, j)>, affine_map<(i, j) -> (i)>], iterator_types = ["parallel", "reduction"]}
+      ins(%x : tensor<3x5xf32>) outs(%f : tensor<3xf32>) {
+    ^bb0(%in: f32, %out: f32):
+      %r = arith.maxnumf %in, %out : f32
+      linalg.yield %r : f32
+    } -> tensor<3xf32>
+"""
+    np.testing.assert_array_equal(evaluated(body, {"x": values}, "%m", (np.arange(3),)), values.max(1))
+
+
 @pytest.mark.parametrize(("body", "expected"), [
     ("%0 = tensor.collapse_shape %x [[0, 1], [2]] : tensor<4x6x5xf32> into tensor<24x5xf32>", lambda x: x.reshape(24, 5)),
     ("%0 = tensor.expand_shape %x [[0, 1], [2], [3]] output_shape [2, 2, 6, 5] : tensor<4x6x5xf32> into tensor<2x2x6x5xf32>",
