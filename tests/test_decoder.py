@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
-from export import decoder_config, decoder_weights, torch_setup
+from export import decoder_config, decoder_files, decoder_weights, model_json, torch_setup
 from export.decoder import Decoder, rotary_angles
 from export.decoder_config import DecoderConfig, RopeScaling
 from ireeperf import document
 from ireeperf.errors import ConfigError, MissingFileError
 
+CONFIGS = Path(__file__).resolve().parents[1] / "export" / "configs"
 CONFIG = DecoderConfig(model="nano", hidden_size=48, intermediate_size=96, num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2, head_dim=8,
                        vocab_size=64, rope_theta=10000.0, rms_norm_eps=1e-5, eos_token_ids=(2,), page_tokens=4, pages=40, max_seq_len=32,
                        prefill_lengths=(8, 16), prefill_batch_sizes=(1, 4), decode_batch_sizes=(1, 4), dtype="float32", attention="explicit",
@@ -80,6 +82,13 @@ def test_the_same_tokens_as_transformers(config: DecoderConfig, tmp_path) -> Non
             theirs = model.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False)[0, len(prompt):].tolist()
             assert answer == theirs, prompt
     assert len({token for answer in ours for token in answer}) > 8, "answers that hardly differ would prove nothing"
+
+
+@pytest.mark.parametrize("path", sorted(path for path in CONFIGS.glob("*.json") if not path.name.startswith("sdxl_")), ids=lambda path: path.stem)
+def test_every_config_of_the_repository(path: Path) -> None:
+    config = model_json.read(path)
+    assert isinstance(config, DecoderConfig) and decoder_config.read(path) == config and config.target == "cpu"
+    assert len(set(decoder_files.entry_points(config))) == len(decoder_files.entry_points(config))
 
 
 def test_a_wrong_rope_base_or_position_would_show(tmp_path) -> None:

@@ -58,7 +58,7 @@ def packed(place: Path, name: str, *, fenced: bool = False, **changes: object) -
     with pytest.MonkeyPatch.context() as patch:
         if fenced:
             for module in (pack, precompile):
-                patch.setattr(module, "flags", lambda *given: [*flags(*given), "--iree-execution-model=async-external"])
+                patch.setattr(module, "flags", lambda *given, **named: [*flags(*given, **named), "--iree-execution-model=async-external"])
         patch.setenv("IREE_BUILD_DIR", str(place / "cache"))
         patch.setattr(exporting, "run_exporter", export)
         pack.pack(settings(place, output=place / f"{name}.tar.gz", **changes))

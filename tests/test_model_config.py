@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from export import model_config
+from export import model_config, model_json
 from ireeperf.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "export" / "configs"
@@ -18,9 +18,10 @@ def values(**changes) -> dict:
     return json.loads((CONFIGS / "sdxl_nano_bs2.json").read_text()) | changes
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("sdxl_*.json")), ids=lambda path: path.stem)
 def test_every_config_of_the_repository(path):
     config = model_config.read(path)
+    assert model_json.read(path) == config
     assert (CONFIGS.parent / "architectures" / config.model).is_dir(), "its model has configs for --checkpoint none"
     for size in config.sample_batch_sizes:
         assert size % config.vae_batch_size(size) == 0

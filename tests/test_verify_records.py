@@ -142,7 +142,7 @@ def test_what_was_not_run_is_tried_again(tmp_path, monkeypatch):
         kind = "not run" if len(run) == 1 else "right"
         return verify_build.Verdict(verification=replace(RIGHT, verdict=kind), seconds=1.0, coverage="", misaligned=0)
 
-    monkeypatch.setattr(verify_build.Verifier, "_verify", verify)
+    monkeypatch.setattr(verify_build.Verifier, "judge", verify)
     for _ in range(3):
         verifier = verify_build.Verifier(tmp_path, tmp_path / verify_build.NAME, 2, 1)
         verifier.run([_named(item) for item in items("a")], 1, time.monotonic() + 9, lambda text: None)
