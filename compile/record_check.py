@@ -65,6 +65,9 @@ def _message(record: TuningRecord, dispatches: Sequence[Dispatch]) -> str:
     if nearest is None:
         return f"record {record.name} tuned nothing, and no dispatch is of a kind that records match; delete it or compile another model"
     _, _, name, told = nearest
+    if not told and record.set.within is not None:
+        return (f"record {record.name} matches {name} and was not applied; within.operations is {record.set.within.operations}, and a dispatch of "
+                "another number of linalg.generic operations is left alone: count those that the spec sees (docs/SPECS.md)")
     if not told:
         return (f"record {record.name} matches {name} and was not applied; another record may come before it, or the configuration is one "
                 "that the compiler does not take: see the record's lowering_config")

@@ -9,7 +9,7 @@ import pytest
 from compile.match_report import DispatchMatch, StaticFigures
 from compile.record_check import static_gain, unmatched
 from specs.match import Match
-from specs.record import Setting, TuningRecord
+from specs.record import Setting, TuningRecord, Within
 from tests.test_dispatch_ir import matmul, read
 
 FOUND = read(matmul())
@@ -42,6 +42,12 @@ def test_the_differing_field_is_named(changes, words):
 def test_a_record_that_matches_and_was_not_applied_is_told_as_such():
     assert "was not applied" in unmatched([record()], [FOUND])[0]
     assert unmatched([record()], [dataclasses.replace(FOUND, tuned_by=record().name)]) == []
+
+
+def test_a_dispatch_of_another_number_of_operations_is_told_as_such():
+    one = record()
+    beside = dataclasses.replace(one, set=dataclasses.replace(one.set, within=Within(operations=5, root=3, others=())))
+    assert "within.operations is 5" in unmatched([beside], [FOUND])[0]
 
 
 @pytest.mark.parametrize(("changes", "gains"), [
