@@ -21,7 +21,7 @@ from eval import accuracy_log, rouge, run_folder
 from eval.accuracy_log import AccuracyLog
 from eval.scores import MetricScore
 from harness.run_result import LOADGEN, SCORE
-from ireeperf import document, torchvision_schemas
+from ireeperf import document, pretrained, torchvision_schemas
 from ireeperf.bounds import TEXT_MLPERF, TOKENS, text_bounds
 from ireeperf.errors import ConfigError, ScoreError, exit_code
 from ireeperf.prompts import PromptSet
@@ -88,6 +88,8 @@ def judge(answers: Sequence[np.ndarray], words: Sequence[str], prompts: PromptSe
     """The gate's name, and every metric against it. ScoreError when the set has no references."""
     if not prompts.references:
         raise ScoreError(f"prompt set {prompts.name} has no references; make it without --without-reference")
+    if not prompts.answers and loadgen_model not in TEXT_MLPERF:
+        raise ScoreError(f"prompt set {prompts.name} has no token ids of its references, and MLPerf no figure of {loadgen_model}; make it with export.prompts")
     values = rouge.scores(words, prompts.references) | {TOKENS: float(np.mean([len(row) for row in answers]))}
     if loadgen_model in TEXT_MLPERF:
         wanted, ceiling = TEXT_MLPERF[loadgen_model]
@@ -128,11 +130,10 @@ def _tokenizer(checkpoint: Path) -> Any:
     torchvision_schemas.declare(torch)  # transformers looks for torchvision's operators
     from transformers import AutoTokenizer
 
-    folder, gguf = (checkpoint.parent, {"gguf_file": checkpoint.name}) if checkpoint.suffix == ".gguf" else (checkpoint, {})
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, **gguf)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f"{checkpoint} holds no tokenizer ({' '.join(str(error).split())[:200]}); name it with --tokenizer") from error
+        return pretrained.load(AutoTokenizer, checkpoint)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; name another with --tokenizer") from error
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from export import decoder_files
 from export.decoder import Decoder
-from export.decoder_config import DecoderConfig
+from export.decoder_config import DecoderConfig, RopeScaling
 from ireeperf.errors import ConfigError
 
 _COMPARED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size",
@@ -27,8 +28,13 @@ _GGUF_NAMES = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layer
 
 def load(config: DecoderConfig, checkpoint: Path) -> Decoder:
     """The decoder with its weights in config.dtype. ConfigError names the field or tensor that does not fit, MissingFileError a file."""
+    from safetensors import SafetensorError
+
     found = decoder_files.files(checkpoint)
-    tensors = _from_gguf(config, found[0]) if checkpoint.suffix == ".gguf" else _from_folder(config, found)
+    try:
+        tensors = _from_gguf(config, found[0]) if checkpoint.suffix == ".gguf" else _from_folder(config, found)
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, SafetensorError) as error:  # of json, gguf and safetensors on a broken file
+        raise ConfigError(f"{checkpoint} cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:200]}); fetch the checkpoint again") from error
     with torch.device("meta"):
         decoder = Decoder(config)
     wanted = {name: tuple(tensor.shape) for name, tensor in decoder.state_dict().items()}
@@ -58,6 +64,16 @@ def _compare(config: DecoderConfig, found: dict[str, Any], where: Path) -> None:
             raise ConfigError(f"{where} says {name} {value}, the model JSON {ours}; mend the one that is wrong")
 
 
+def _compare_scaling(config: DecoderConfig, stated: dict[str, Any], where: Path) -> None:
+    """Stretched rotary frequencies, which no tensor tells of: rope_parameters of transformers 5, rope_scaling before."""
+    found = stated.get("rope_scaling") or stated.get("rope_parameters") or {}
+    kind = found.get("rope_type", found.get("type", "default"))
+    theirs = {field.name: found.get(field.name) for field in dataclasses.fields(RopeScaling)} if kind == "llama3" else None
+    ours = dataclasses.asdict(config.rope_scaling) if config.rope_scaling else None
+    if kind not in ("default", "llama3") or theirs != ours:
+        raise ConfigError(f"{where} says rope_scaling {theirs or kind}, the model JSON {ours}; mend the one that is wrong")
+
+
 def _from_folder(config: DecoderConfig, found: list[Path]) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
@@ -65,6 +81,7 @@ def _from_folder(config: DecoderConfig, found: list[Path]) -> dict[str, Tensor]:
     rotary = stated.get("rope_parameters") or {}
     compared = {name: stated.get(name) for name in _COMPARED} | {"rope_theta": rotary.get("rope_theta", stated.get("rope_theta"))}
     _compare(config, compared, found[0])
+    _compare_scaling(config, stated, found[0])
     tensors: dict[str, Tensor] = {}
     for file in found[1:]:
         if file.suffix == ".safetensors":
@@ -86,7 +103,9 @@ def _from_gguf(config: DecoderConfig, file: Path) -> dict[str, Tensor]:
         tensor = torch.from_numpy(dequantize(one.data, one.tensor_type).copy()).float()
         name = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight", "output.weight": "lm_head.weight"}.get(one.name)
         if name is None:
-            _, layer, kind, ending = one.name.split(".")
+            _, layer, kind, ending = one.name.split(".") if one.name.count(".") == 3 else ("", "", "", "")
+            if kind not in _GGUF_NAMES:
+                raise ConfigError(f"{file} has {one.name}, which {config.model} has no place for")
             name = f"model.layers.{layer}.{_GGUF_NAMES[kind]}.{ending}"
             if kind in ("attn_q", "attn_k"):
                 tensor = _halves(tensor, config.num_attention_heads if kind == "attn_q" else config.num_key_value_heads)

@@ -24,6 +24,7 @@ import numpy as np
 
 from export import decoder_config, decoder_files, torch_setup
 from export.decoder_config import DecoderConfig
+from ireeperf import pretrained
 from ireeperf.errors import ConfigError, exit_code
 from ireeperf.prompts import PromptSet
 
@@ -66,15 +67,6 @@ def texts() -> list[str]:
     paragraphs = {re.sub(r"\s+", " ", part).strip() for topic in topics.topics.values() for part in topic.split("\n\n")}
     chosen = [one for one in paragraphs if CHARACTERS[0] <= len(one) <= CHARACTERS[1] and one.endswith((".", ":"))]
     return sorted(chosen, key=lambda one: hashlib.sha256(one.encode()).digest())
-
-
-def pretrained(kind: Any, checkpoint: Path, **options: Any) -> Any:
-    """transformers' tokenizer or model of a checkpoint, without network; ConfigError when it has none."""
-    folder, gguf = (checkpoint.parent, {"gguf_file": checkpoint.name}) if checkpoint.suffix == ".gguf" else (checkpoint, {})
-    try:
-        return kind.from_pretrained(folder, local_files_only=True, **gguf, **options)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f"{checkpoint} holds nothing that {kind.__name__} reads: {' '.join(str(error).split())[:200]}") from error
 
 
 def tokenized(tokenizer: Any, config: DecoderConfig, count: int, longest: int) -> tuple[list[np.ndarray], list[str]]:
@@ -122,11 +114,11 @@ def make(config: DecoderConfig, checkpoint: Path, count: int, limit: int, *, wit
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = pretrained(AutoTokenizer, checkpoint)
+    tokenizer = pretrained.load(AutoTokenizer, checkpoint)
     prompts, _ = tokenized(tokenizer, config, count, min(config.prefill_lengths[-1], config.max_seq_len - limit))
     given, words = list[np.ndarray](), list[str]()
     if with_reference:
-        model = pretrained(AutoModelForCausalLM, checkpoint, dtype=torch.float32).eval()
+        model = pretrained.load(AutoModelForCausalLM, checkpoint, dtype=torch.float32).eval()
         given = answers(model, config, prompts, limit)
         words = [tokenizer.decode(row, skip_special_tokens=True).strip() for row in given]
     return PromptSet(name=f"python-manual-{count}", model=config.model, max_new_tokens=limit, prompts=tuple(prompts), answers=tuple(given),

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -98,11 +99,13 @@ def read(path: Path) -> PromptSet:
     """Read a prompt set. ConfigError when the file is absent, corrupt or of another version."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            if "latents" in archive:
+                raise ConfigError(f"{path} is a sample set of images, whose runs python -m eval.score scores; a decoder needs a prompt set: {REMEDY}")
             content = json.loads(archive["header"].tobytes())
             rows = {name: _rows(archive[name], archive[f"{name}_lengths"]) for name in ("prompts", "answers")}
     except FileNotFoundError:
         raise ConfigError(f"prompt set {path} does not exist; {REMEDY}") from None
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, TypeError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise ConfigError(f"{path} is not a prompt set ({error}); {REMEDY}") from error
     header = document.from_dict(_Header, content, where=str(path))
     return PromptSet(name=header.name, model=header.model, max_new_tokens=header.max_new_tokens, references=header.references, **rows)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -104,11 +105,14 @@ def read(path: Path) -> SampleSet:
     """Read a sample set. ConfigError when the file is absent, corrupt or of another version."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # np.load(path) leaks its file when corrupt
+            if "prompts" in archive:
+                raise ConfigError(f"{path} is a prompt set of a decoder, whose runs python -m eval.text_score scores; an image model needs a sample "
+                                  "set: make it with python -m export.samples")
             content = json.loads(archive["header"].tobytes())
             arrays = {name: archive[name] for name in ARRAYS}
     except FileNotFoundError:
         raise ConfigError(f"sample set {path} does not exist; make it with python -m export.samples") from None
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, TypeError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise ConfigError(f"{path} is not a sample set ({error}); make it again with python -m export.samples") from error
     header = document.from_dict(_Header, content, where=str(path))
     return SampleSet(name=header.name, model=header.model, max_seq_len=header.max_seq_len, captions=header.captions,

@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from ireeperf import samples
+from ireeperf import prompts, samples
 from ireeperf.errors import ConfigError
 from ireeperf.samples import ARRAYS, SampleSet
+from tests import tiny_decoder
 
 
 def sample_set(count: int = 3, length: int = 4, **changes) -> SampleSet:
@@ -44,6 +45,24 @@ def test_digest_sees_every_part(name):
     assert sample_set(**{name: changed}).digest != plain.digest
     same_task = name in ARRAYS[:4]
     assert (sample_set(**{name: changed}).task_digest == plain.task_digest) == same_task, "a task is captions, references and latents"
+
+
+@pytest.mark.parametrize(("read", "made", "other", "words"), [
+    (samples.read, sample_set(), tiny_decoder.prompts(3), "is a prompt set of a decoder"),
+    (prompts.read, tiny_decoder.prompts(3), sample_set(), "is a sample set of images")])
+def test_no_byte_of_a_broken_file_is_a_traceback_and_the_other_kind_is_named(read, made, other, words, tmp_path):
+    other.write(tmp_path / "other.npz")
+    with pytest.raises(ConfigError, match=words):
+        read(tmp_path / "other.npz")
+    made.write(tmp_path / "s.npz")
+    whole, refused = (tmp_path / "s.npz").read_bytes(), set()
+    for at in range(0, len(whole), 11):
+        (tmp_path / "s.npz").write_bytes(whole[:at] + bytes([whole[at] ^ 0xff]) + whole[at + 1:])
+        try:
+            read(tmp_path / "s.npz")
+        except ConfigError as error:
+            refused.add(type(error.__cause__).__name__)
+    assert {"BadZipFile", "error"} <= refused  # error: zlib's
 
 
 def test_digest_ignores_name_and_file():

@@ -87,3 +87,8 @@ def test_an_answer_that_cannot_be_tokens_is_refused(tmp_path: Path, data: str) -
 def test_a_set_without_references_has_no_score() -> None:
     with pytest.raises(ScoreError, match="without-reference"):
         text_score.judge([], [], prompt_set(references=(), answers=()), "smollm2-135m", 0.99)
+
+
+def test_references_without_token_ids_are_no_gate_of_a_model_of_our_own() -> None:
+    with pytest.raises(ScoreError, match="has no token ids of its references"):
+        text_score.judge([np.array(row, np.int32) for row in ANSWERS], texts(ANSWERS), prompt_set(answers=()), "smollm2-135m", 0.99)
