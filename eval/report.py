@@ -51,6 +51,8 @@ def gather(settings: ReportSettings) -> ReportData:
         if timed.manifest_key != result.manifest_key:
             raise ConfigError(f"{settings.performance} ran build {timed.manifest_key[:8]}, {settings.run} ran {result.manifest_key[:8]}: "
                               "throughput and accuracy of one page must be of one build")
+    if result.decodes or timed.decodes:
+        raise ConfigError(f"{settings.run} is a decoder's run, of which there is no page; python -m eval.text_score scores it")
     scored = scores.read(settings.run) if (settings.run / SCORE / scores.NAME).is_file() else None
     return ReportData(
         timed=timed, accuracy=result if result.mode == "accuracy" else None, scores=scored,

@@ -88,7 +88,9 @@ def advise(figures: Mapping[str, Any], context: Context) -> tuple[str, ...]:
     lines = [f"{void}: {error}" for error in figures.get("errors", ())]
     if figures.get("result_validity") == "VALID":
         return tuple(lines)
-    if figures.get("result_perf_constraints_met") is False:
+    if figures.get("requested_use_token_latencies") and context.scenario != "Offline":
+        lines += _token_latencies(figures, context)
+    elif figures.get("result_perf_constraints_met") is False:
         lines += _latency(figures, context)
     elif figures.get("early_stopping_met") is False:
         lines += _early_stopping(figures, context)
@@ -98,6 +100,22 @@ def advise(figures: Mapping[str, Any], context: Context) -> tuple[str, ...]:
         lines.append(f"fewer queries than min_query_count {figures.get('effective_min_query_count', '')}: the run ended "
                      f"early; take max_duration and max_query_count out of {context.user_conf}, and run again")
     return tuple(lines)
+
+
+def _token_latencies(figures: Mapping[str, Any], context: Context) -> list[str]:
+    """A decoder's Server run: which of its two limits is not met. No rate is estimated: its queue is none of equal batches."""
+    lines, late = [], False
+    for what, key, limit in (("to the first token", "result_first_token_{}_percentile_latency_ns", "requested_server_ttft_latency"),
+                             ("per output token", "result_time_per_output_token_{}_percentile_ns", "requested_server_tpot_latency")):
+        took, most = (float(figures.get(name, math.nan)) / 1e6 for name in (key.format(f"{100 * _share(figures):.2f}"), limit))
+        late = late or took > most
+        lines.append(f"p{100 * _share(figures):g} of the time {what} is {took:.1f} ms, the limit {most:g} ms")
+    if late:
+        return [*lines, f"lower target_qps {float(figures.get('effective_target_qps', math.nan)):g} in {context.user_conf}, or take fewer sequences at a "
+                "time (--batch-size), and run again"]
+    if figures.get("early_stopping_met") is False:
+        return [*lines, f"LoadGen cannot be 99 % sure of both: raise min_duration in {context.user_conf}, and run again"]
+    return []
 
 
 def _latency(figures: Mapping[str, Any], context: Context) -> list[str]:
@@ -193,10 +211,11 @@ def of_run(folder: Path) -> tuple[str, ...]:
     except (OSError, KeyError, json.JSONDecodeError) as error:
         raise RunError(f"{folder} is not a whole run folder: {error}") from error
     # LoadGen prefers a line of the model's own key to one of "*"
-    model = next((key[0] for key in keys if key[1:] == [result.scenario] and key[0] != "*"), "*")
+    scenario, interactive = ("Server", True) if result.scenario == "Interactive" else (result.scenario, False)
+    model = next((key[0] for key in keys if key[1:] == [scenario] and key[0] != "*" and key[0].endswith("-interactive") == interactive), "*")
     command = (".venv/bin/python", "-m", f"harness.{result.scenario.lower()}", *map(str, argv[1:]))
     slowest = max((batch.completed_ns - batch.started_ns for batch in run_result.read_timeline(folder).batches), default=0)
-    context = Context(scenario=result.scenario, model=model, user_conf=str(conf), command=command,
+    context = Context(scenario=scenario, model=model, user_conf=str(conf), command=command,
                       batch_s=slowest / 1e9 or None)
     return (*advise(result.loadgen, context), *lost)
 

@@ -29,6 +29,8 @@ def compare(folder: Path, service_times: str | None, seed: int, tolerance: float
     if result.status == "failed" or result.mode == "accuracy" or not result.is_null:
         raise ConfigError(f"{folder} is a {result.status} {result.mode} run on {', '.join(result.devices[:2])}; a finished performance "
                           "or compliance run on null devices is needed")
+    if result.decodes:
+        raise ConfigError(f"{folder} is a decoder's run, and the simulator knows batches of images only")
     measured = figures(result)
     simulated = simulated_figures(result, _sizes(folder), virtual_run.table(service_times or _table(folder)), seed)
     rows = [f"| {name} | {measured[name]:.4f} | {simulated[name]:.4f} | {simulated[name] / measured[name] - 1:+.2%} |"

@@ -20,9 +20,10 @@ KEPT = (
     "effective_min_duration_ms", "effective_min_query_count", "effective_performance_sample_count",
     "effective_qsl_rng_seed", "effective_sample_index_rng_seed", "effective_schedule_rng_seed",
     "effective_sample_concatenate_permutation", "qsl_reported_total_count", "qsl_reported_performance_count",
-    "result_tokens_per_second", "result_completed_tokens_per_second", "requested_use_token_latencies", "effective_ttft_latency_ns",
-    "effective_tpot_latency_ns", "early_stopping_met", "num_errors", "num_warnings",
+    "result_tokens_per_second", "result_completed_tokens_per_second", "requested_use_token_latencies", "requested_server_ttft_latency",
+    "requested_server_tpot_latency", "early_stopping_met", "num_errors", "num_warnings",
 )
+TOKEN_TIMES = ("result_time_per_output_token_", "result_time_to_output_token_")  # ns
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -42,6 +43,6 @@ def read(path: Path) -> dict[str, Any]:
         key = entry["key"]
         if entry["metadata"].get("is_error"):
             found["errors"].append(f"{key}: {entry['value']}")
-        if key in KEPT or (key.startswith("result_") and key.endswith(("_latency_ns", "_latency", "_ttft", "_tpot"))):
+        if key in KEPT or (key.startswith("result_") and key.endswith("_latency_ns")) or key.startswith(TOKEN_TIMES):
             found[key] = entry["value"]
     return found

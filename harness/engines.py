@@ -56,13 +56,13 @@ def null_times(settings: RunSettings) -> ServiceTimes:
 
 def checked_build(settings: RunSettings, inputs: Inputs) -> AnyBuild:
     """The files of the build for the run's batch sizes; None for null devices. ManifestError when it cannot run here."""
+    if isinstance(inputs.samples, PromptSet) and settings.isolation == "process":
+        raise ConfigError("--isolation process is for image models; a decoder's devices run in threads, leave it out")
     if settings.device == "null":
         return None
     if isinstance(inputs.samples, PromptSet):
         from runtime import decoder_engine
 
-        if settings.isolation == "process":
-            raise ConfigError("--isolation process is for image models; a decoder's devices run in threads, leave it out")
         return decoder_engine.check_build(inputs.folder, inputs.manifest)
     from runtime import iree_device  # here: a null run needs no iree.runtime
 
@@ -93,7 +93,7 @@ def _decoders(settings: RunSettings, inputs: Inputs, names: tuple[str, ...], bui
         if settings.null_pictures is not None:
             raise ConfigError(f"--null-pictures {settings.null_pictures} is for image models; the build is a decoder's")
         times, executable = null_times(settings), inputs.manifest.executables[0]
-        return {uri: partial(null_device.NullDecoder, executable.entry_points, times) for uri in names}
+        return {uri: partial(null_device.NullDecoder, executable.entry_points, times, seed) for seed, uri in enumerate(names)}
     from runtime import decoder_engine
 
     assert isinstance(build, decoder_engine.DecoderBuild)

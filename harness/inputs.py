@@ -12,7 +12,7 @@ from typing import Literal
 from compile import manifest as manifests
 from compile.manifest import Manifest
 from harness import user_conf as user_confs
-from harness.run_result import Scenario
+from harness.run_result import COMPLIANCE, Mode, Scenario
 from harness.settings import RunSettings
 from ireeperf import prompts, samples
 from ireeperf.errors import ConfigError, ManifestError, MissingFileError, RunError
@@ -79,6 +79,7 @@ def resolve(settings: RunSettings, scenario: Scenario, now: datetime) -> Inputs:
     manifest_path = settings.manifest or newest_build(BUILDS)
     manifest_path = manifest_path / manifests.NAME if manifest_path.is_dir() else manifest_path
     manifest = manifests.read(manifest_path)
+    check_kind(manifest, settings.mode, scenario)
     samples_path = settings.samples or default_samples(manifest_path, manifest)
     sample_set: SampleSet | PromptSet = prompts.read(samples_path) if manifest.decodes else samples.read(samples_path)
     if settings.sample_count is not None:
@@ -121,6 +122,14 @@ def loadgen_key(manifest: Manifest, scenario: Scenario) -> str:
 def loadgen_scenario(scenario: Scenario) -> Literal["Offline", "Server"]:
     """What LoadGen itself knows."""
     return "Offline" if scenario == "Offline" else "Server"
+
+
+def check_kind(manifest: Manifest, mode: Mode, scenario: Scenario) -> None:
+    """ConfigError when a build of this kind has no such run."""
+    if manifest.decodes and mode in COMPLIANCE:
+        raise ConfigError(f"--mode {mode} judges images, and the build of {manifest.model.model} is a decoder's; give --mode performance or accuracy")
+    if scenario == "Interactive" and not manifest.decodes:
+        raise ConfigError(f"Interactive is a scenario of language models, and the build of {manifest.model.model} draws images; run harness.server")
 
 
 def check_fit(manifest: Manifest, sample_set: SampleSet | PromptSet) -> None:

@@ -41,13 +41,14 @@ def trace(batches: Sequence[BatchEvent], title: str) -> dict[str, Any]:
 
 
 def _slices(batch: BatchEvent, track: int, free_ns: int) -> Iterable[Event]:
-    """Waiting (from the submit, or from when the device was free) and drawing."""
-    about = {"samples": batch.samples, "size": batch.size, "first sample": batch.first_sample,
+    """Waiting (from the submit, or from when the device was free) and drawing, or a decoder's call."""
+    images = batch.first_sample >= 0
+    about = {"samples": batch.samples, "size": batch.size, **({"first sample": batch.first_sample} if images else {}),
              "submitted_ms": batch.submitted_ns / 1e6}
     start = max(batch.submitted_ns, free_ns)
     if start < batch.started_ns:
         yield _slice("wait", track, start, batch.started_ns, about)
-    yield _slice(f"draw {batch.samples}", track, batch.started_ns, batch.completed_ns, about)
+    yield _slice(f"{'draw' if images else 'call'} {batch.samples}", track, batch.started_ns, batch.completed_ns, about)
 
 
 def _slice(name: str, track: int, start_ns: int, end_ns: int, about: dict[str, Any]) -> Event:

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any, Literal
 
 from harness import advice, detail_log, machine, supervisor, unfinished
-from harness.inputs import REHEARSALS, Inputs
+from harness.inputs import REHEARSALS, Inputs, loadgen_key, loadgen_scenario
 from harness.run_result import LOADGEN, NAME, SETTINGS, TIMELINE, BatchEvent, Plan, RunResult, Scenario, Timeline, Timing
 from harness.settings import RunSettings
 from ireeperf import document
@@ -120,7 +120,7 @@ class RunRecord:
             return "invalid", f"{' and '.join(unmet) or 'a limit'} not met; LoadGen: {log.get('result_invalid_reason', 'no reason')}"
         found = (self.loadgen_folder / ACCURACY_LOG).stat().st_size
         if found < self.inputs.data_digits:
-            raise RunError(f"{ACCURACY_LOG} has {found} bytes, {self.inputs.data_digits} digits of images were answered: it is "
+            raise RunError(f"{ACCURACY_LOG} has {found} bytes, {self.inputs.data_digits} digits of answers were given: it is "
                            "cut off, most likely by a full disk; free it and run again")
         return "valid", None
 
@@ -130,7 +130,7 @@ class RunRecord:
             return ()
         command = (sys.executable, "-m", f"harness.{self.scenario.lower()}", *sys.argv[1:])
         slowest = max((batch.completed_ns - batch.started_ns for batch in self._batches), default=0) / 1e9
-        return advice.advise(log, advice.Context(scenario=self.scenario, model=self.inputs.manifest.model.loadgen_model,
+        return advice.advise(log, advice.Context(scenario=loadgen_scenario(self.scenario), model=loadgen_key(self.inputs.manifest, self.scenario),
                                                  user_conf=str(self.inputs.user_conf), command=command, batch_s=slowest))
 
     def _timing(self) -> Timing:

@@ -89,6 +89,11 @@ class RunResult:
         """Whether null devices answered: such a run is a rehearsal of the harness. Tags are never scored, stored pictures may be."""
         return any(uri.startswith("null:") for uri in self.devices)
 
+    @property
+    def decodes(self) -> bool:
+        """Whether a decoder answered: LoadGen was asked for token latencies."""
+        return bool(self.loadgen.get("requested_use_token_latencies"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchEvent:

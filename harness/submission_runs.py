@@ -161,4 +161,6 @@ def _scenario(scenario: str, modes: dict[str, Run]) -> ScenarioRuns:
         raise ConfigError(f"{first.result.manifest} has key {manifest.key[:12]}, the runs were of "
                           f"{first.result.manifest_key[:12]}: "
                           "it was built again since; repeat the runs")
+    if manifest.decodes:
+        raise ConfigError(f"{first.folder} is a run of {manifest.model.model}, a decoder, of which no submission tree is made; give runs of SDXL")
     return ScenarioRuns(scenario=scenario, runs=modes, manifest=manifest)

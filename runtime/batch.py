@@ -124,3 +124,9 @@ class Ended:
 
 
 Event = Issue | Ready | Completion | Failure | Ended
+
+
+def shape_of(entry_point: str) -> tuple[int, int]:
+    """Batch size and prompt length of prefill_bs<N>_len<S>; of decode_bs<N> the length is 0."""
+    size, _, length = entry_point.partition("_bs")[2].partition("_len")
+    return int(size), int(length or 0)

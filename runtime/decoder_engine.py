@@ -17,7 +17,7 @@ from compile.manifest import Manifest
 from export.decoder_config import DecoderConfig
 from ireeperf.errors import DeviceError, ManifestError
 from runtime import iree_driver
-from runtime.batch import Call
+from runtime.batch import Call, shape_of
 from runtime.iree_device import check_compiler
 from runtime.iree_driver import COMPILE_AGAIN, first_line, thread_cpu_seconds
 from runtime.iree_fences import Timeline
@@ -145,9 +145,3 @@ class DecoderEngine:
         if function is None:
             raise ManifestError(f"executable {self._module.name} has no entry point {name}; it has {self._module.function_names}; {COMPILE_AGAIN}")
         return function, function.reflection.get(MODEL) == FENCED
-
-
-def shape_of(entry_point: str) -> tuple[int, int]:
-    """Batch size and prompt length of prefill_bs<N>_len<S>; of decode_bs<N> the length is 0."""
-    size, _, length = entry_point.partition("_bs")[2].partition("_len")
-    return int(size), int(length or 0)

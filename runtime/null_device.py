@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ireeperf.errors import ConfigError
-from runtime.batch import Batch, Call
+from runtime.batch import Batch, Call, shape_of
 from runtime.service_times import ServiceTimes
 
 SCHEME = "null"
@@ -90,11 +90,11 @@ class NullDecoder:
     def open(self) -> None:
         """ConfigError when the table lacks a batch size of the build."""
         for name in self.sizes:
-            self._times.of(size_of(name))
+            self._times.of(shape_of(name)[0])
 
     def warm_up(self, size: str) -> None:
         """One call's time, without jitter."""
-        time.sleep(self._times.of(size_of(size)))
+        time.sleep(self._times.of(shape_of(size)[0]))
 
     def run(self, work: Call) -> list[np.ndarray]:
         """The tokens that follow: [size] int64, ends as -1 - token."""
@@ -120,11 +120,6 @@ def pretend_token(last: np.ndarray, position: np.ndarray) -> np.ndarray:
     """What a pretend decoder says after token `last` at `position` (from 0), [b] int64 each: 1 to 997; every 41st ends its sequence."""
     tokens = (np.abs(last) * 31 + position * 17 + 7) % 997 + 1
     return np.where(tokens % 41 == 0, -1 - tokens, tokens).astype(np.int64)
-
-
-def size_of(entry_point: str) -> int:
-    """Batch size in the name of a decoder's entry point."""
-    return int(entry_point.partition("_bs")[2].partition("_")[0])
 
 
 def tags(indices: list[int], image_shape: tuple[int, int, int]) -> np.ndarray:

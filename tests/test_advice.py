@@ -215,3 +215,17 @@ def test_the_command_looks_at_the_machine(tmp_path):
     assert "on a device of mode CPX: calibrate on whole GPUs" in command("--quantization-hours", 5, "--root", root).stdout
     assert "nothing to change" in command("--quantization-hours", 1, "--root", root).stdout
     assert command().returncode == 2
+
+
+TOKENS = {"requested_use_token_latencies": True, "result_validity": "INVALID", "result_perf_constraints_met": False, "early_stopping_met": False,
+          "effective_target_latency_percentile": 0.9, "effective_target_latency_ns": 0, "effective_target_qps": 20,
+          "requested_server_ttft_latency": 10**9, "requested_server_tpot_latency": 10**6, "result_first_token_90.00_percentile_latency_ns": 65625316,
+          "result_time_per_output_token_90.00_percentile_ns": 2579108}
+
+
+def test_a_decoder_s_run_is_told_which_limit_it_missed():
+    first, each, do = advice.advise(TOKENS, Context(scenario="Server", user_conf="u.conf"))
+    assert first == "p90 of the time to the first token is 65.6 ms, the limit 1000 ms" and "2.6 ms, the limit 1 ms" in each
+    assert "lower target_qps 20 in u.conf" in do
+    met = TOKENS | {"requested_server_tpot_latency": 10**7, "result_perf_constraints_met": True}
+    assert "raise min_duration in u.conf" in advice.advise(met, Context(scenario="Server", user_conf="u.conf"))[-1]

@@ -6,13 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from harness import run_result
+from eval import report
+from harness import against_run, engines, inputs, perfetto, run_result, settings
 from ireeperf import prompts
 from ireeperf.errors import ConfigError
 from tests import tiny_decoder
@@ -48,7 +50,16 @@ def test_a_performance_run_is_valid(folder: Path, scenario: str) -> None:
     assert said["tokens_per_second"] > 0 and said["null"]
     result = run_result.read(folder / "run")
     assert result.scenario == scenario.capitalize() and not result.loadgen["errors"]
-    assert result.loadgen["requested_use_token_latencies"] and result.loadgen["effective_sample_concatenate_permutation"]
+    assert result.decodes and result.loadgen["effective_sample_concatenate_permutation"]
+    if scenario != "offline":
+        tpot = result.loadgen["result_time_per_output_token_90.00_percentile_ns"]
+        assert 0 < tpot <= result.loadgen["requested_server_tpot_latency"] == (5e7 if scenario == "interactive" else 1e8)
+    for asked in (lambda: report.gather(report.ReportSettings(run=folder / "run", performance=None, output=None)),
+                  lambda: against_run.compare(folder / "run", None, 0, 0.03)):
+        with pytest.raises(ConfigError, match="is a decoder's run"):
+            asked()
+    slices = [event for event in perfetto.trace(run_result.read_timeline(folder / "run").batches, "run")["traceEvents"] if event["ph"] == "X"]
+    assert {event["cat"] for event in slices} <= {"wait", "call"} and all("first sample" not in event["args"] for event in slices)
 
 
 @pytest.mark.loadgen
@@ -76,6 +87,22 @@ def test_prompts_that_do_not_fit_the_build_are_refused(folder: Path, changes: di
     prompts.PromptSet(**fields).write(folder / "p.npz")
     _, err = run(folder, "offline", "--samples", "p.npz", code=2)
     assert words in err and "Traceback" not in err
+
+
+def resolved(folder: Path, scenario: run_result.Scenario, *argv: str) -> tuple[settings.RunSettings, inputs.Inputs]:
+    given = settings.parse(scenario, ["--manifest", str(folder / "build/tiny"), "--device", "null", "--service-times", str(folder / "times.toml"),
+                                      "--user-conf", str(folder / "user.conf"), *argv])
+    return given, inputs.resolve(given, scenario, datetime.now(UTC))
+
+
+def test_what_is_for_images_is_refused_and_each_null_decoder_draws_its_own_jitter(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="--mode TEST01 judges images, and the build of tiny is a decoder's"):
+        resolved(folder, "Offline", "--mode", "TEST01")
+    with pytest.raises(ConfigError, match="--isolation process is for image models"):
+        engines.checked_build(*resolved(folder, "Offline", "--isolation", "process"))
+    given, found = resolved(folder, "Offline")
+    made = engines.makers(given, found, ("null://0", "null://1"), None)
+    assert len({maker()._random.random() for maker in made.values()}) == 2
 
 
 def test_a_prompt_set_comes_back_as_it_was(tmp_path: Path) -> None:
