@@ -71,13 +71,17 @@ def marked(text: str) -> bool:
 
 def padded(text: str, vector: int = 512, layouts: Sequence[str] = ()) -> str:
     """A module after configuration (PHASE) with the passes of its marked dispatches in it. `vector` and `layouts` are for the test:
-    64 and LAYOUTS are the compiler's own choice."""
+    64 and LAYOUTS are the compiler's own choice. CompileError when a marked one cannot be given them."""
     def passes(found: re.Match[str]) -> str:
         igemm = "use_igemm_convolution = true" in found["options"]
         line = ",".join(PASSES).format(igemm="iree-codegen-convolution-to-igemm," if igemm else "", normalize=str(igemm).lower(),
                                        bits=found["bits"], vector=vector, layouts="".join(f"{one}," for one in layouts))
         return f'#iree_codegen.pass_pipeline<"{line}">{found["rest"]}'
-    return _MARKED.sub(passes, text)
+    text, count = _MARKED.subn(passes, text)
+    if count != (wanted := text.count(f"{PADDING_MARK} = ")):
+        raise CompileError(f"{wanted - count} of {wanted} dispatches with {PADDING_MARK} are no TileAndFuse ones of a form that this release reads; leave "
+                           "shared_memory_padding_bits out of their records")
+    return text
 
 
 def refuse(vmfb: Path) -> None:

@@ -24,11 +24,14 @@ class Gate:
         default's where it is measured. `folder`: its dumps (dumps.flags)."""
         path = folder / f"{name}{dumps.SUFFIX}"
         dumps.pack(folder, path)
-        for item in verify_build.items(path, dispatch_ir.dispatches(path)):
+        found = verify_build.items(path, dispatch_ir.dispatches(path))
+        if not found:
+            return True, "on the emulator not run: its dumps hold no dispatch"
+        for item in found:
             verdict = self._verifier.judge(item).verification
             if verdict.verdict != "right":
                 return verdict.verdict == "not run", f"on the emulator {verdict.verdict}: {verdict.reason}"[:300]
-        return True, f"right on the emulator, {WORKGROUPS} workgroups"
+        return True, f"right on the emulator, {self._verifier.workgroups} workgroups"
 
     def close(self) -> None:
         """End the workers."""

@@ -235,7 +235,7 @@ def _compiled(sweep: Sweep, point: dict[str, int], folder: Path, gate: tune_emul
         built = tune_search.build(sweep, point, folder)
         return built if isinstance(built, Result) else (built, "")
     texts = folder.with_name(f"{folder.name}.dumps")
-    built = tune_search.build(replace(sweep, flags=(*sweep.flags, *dumps.flags(texts))), point, folder)
+    built = tune_search.build(replace(sweep, flags=(*sweep.flags, *dumps.flags(texts, whole=True))), point, folder)
     if isinstance(built, Result):
         return built
     if (why := pruned(texts / "files", lowering_keys.architecture(sweep.scope.target))) is not None:

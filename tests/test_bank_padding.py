@@ -74,8 +74,9 @@ def assembly(text, point, bits, folder, change):
     between = folder / "between.mlir"
     for words in ([folder / "program.mlir", f"--compile-to={bank_padding.PHASE}", "-o", between],
                   [between, f"--compile-from={bank_padding.PHASE}", f"--iree-hal-dump-executable-binaries-to={folder}", "-o", folder / "program.vmfb"]):
+        if between.exists():
+            between.write_text(change(between.read_text()))
         subprocess.run([compiler.compiler_path(), *words, *flags(CUDA, None)], check=True)
-        between.write_text(change(between.read_text()))
     found, = folder.glob("*.ptx")
     return found.read_text()
 
@@ -131,3 +132,9 @@ def test_a_kernel_that_allocates_is_refused(tmp_path):
     bank_padding.refuse(tmp_path / "x.vmfb")
     with pytest.raises(MissingFileError, match="compile-to"):
         bank_padding.main([str(tmp_path / "absent.mlir")])
+
+
+def test_a_marked_dispatch_of_another_form_is_refused_not_left():
+    other = "#x = #iree_codegen.translation_info<pipeline = #iree_gpu.pipeline<VectorDistribute> {ireeperf.shared_memory_padding_bits = 128 : i64}>"
+    with pytest.raises(CompileError, match="1 of 1 dispatches"):
+        bank_padding.padded(other)

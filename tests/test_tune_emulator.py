@@ -9,7 +9,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from compile import compiler, manifest, target, tune, verify_build
+from compile import (
+    compiler,
+    dispatch_ir,
+    manifest,
+    target,
+    tune,
+    tune_emulator,
+    tune_search,
+    verify_build,
+)
 from compile.compiler import Task
 from compile.flags import flags
 from ireeperf import document
@@ -34,6 +43,13 @@ def test_what_is_wrong_on_the_emulator_is_not_packed(build, monkeypatch, tmp_pat
         verdict, reason = next(verdicts)
         return SimpleNamespace(verification=SimpleNamespace(verdict=verdict, reason=reason))
 
+    built = tune_search.build
+
+    def checked(sweep, point, folder):
+        assert not [flag for flag in sweep.flags if "elide" in flag]  # a marked candidate goes through text, constants and all
+        return built(sweep, point, folder)
+
+    monkeypatch.setattr(tune_search, "build", checked)
     monkeypatch.setattr(verify_build.Verifier, "judge", judge)
     given = [str(tmp_path), "--dispatch", "matmul", "--database", str(tmp_path / "db"), "--candidates", "2"]
     assert tune.main([*given, "--measure", "pack", str(tmp_path / "c.zip"), "--emulator", "emulator"]) == 0
@@ -46,3 +62,9 @@ def test_what_is_wrong_on_the_emulator_is_not_packed(build, monkeypatch, tmp_pat
         tune.main([*given, "--emulator", "emulator"])
     with pytest.raises(ConfigError, match="executes gfx942, and the build is for cpu"):
         tune.main([str(build), "--measure", "pack", str(tmp_path / "c.zip"), "--emulator", "emulator"])
+
+
+def test_dumps_without_a_dispatch_are_not_called_right(monkeypatch, tmp_path):
+    monkeypatch.setattr(dispatch_ir, "dispatches", lambda path: ())
+    gate = tune_emulator.Gate(tmp_path, target.find("gfx942"))
+    assert gate.judge(tmp_path, "x") == (True, "on the emulator not run: its dumps hold no dispatch")
