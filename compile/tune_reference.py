@@ -39,7 +39,7 @@ def samples(one: Dispatch, zip_path: Path, sweep: Sweep) -> tuple[Sample, ...] |
 
 
 def save(wanted: tuple[Sample, ...]) -> bytes:
-    """The samples as the runner of an archive reads them (tune_archive.Expected): an .npz."""
+    """The samples as the runner of an archive reads them (tune_runner.explained): an .npz."""
     import numpy as np
 
     file = io.BytesIO()

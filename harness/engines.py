@@ -125,6 +125,8 @@ def memory(settings: RunSettings, inputs: Inputs, names: tuple[str, ...], build:
         from runtime import iree_device
 
         parts.append(f"{build.weight_bytes / 1e9:.2f} GB of weights a device")
+        if not isinstance(build, iree_device.Build):
+            parts.append(f"{build.cache_bytes / 1e9:.2f} GB of KV cache")
         budget = iree_device.host_budget(names[0].partition("://")[0], len(names))
         if budget is not None and budget.threads:
             parts.append(f"{budget.pinned_bytes / 2**30:.1f} GiB pinned and {budget.threads} threads of the host")

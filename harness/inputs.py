@@ -110,7 +110,7 @@ def newest_build(builds: Path) -> Path:
 
 
 def default_samples(manifest_path: Path, manifest: Manifest) -> Path:
-    """Where `python -m export.samples` puts the sample set of a build's model."""
+    """Where a build's model has its sample set, or its prompt set: <build>/../samples/<model>-<max_seq_len>.npz."""
     return manifest_path.parent.parent / "samples" / f"{manifest.model.model}-{manifest.model.max_seq_len}.npz"
 
 

@@ -105,9 +105,9 @@ class Completion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A device raised. `ticket` is the batch it held, None when it failed to open.
+    """A device raised. `ticket` is the batch or call that it held, None when it failed to open.
 
-    It takes no more batches, unless it is `reopening`: then it is being built anew, and a Ready or another Failure follows.
+    It takes no more work, unless it is `reopening`: then it is being built anew, and a Ready or another Failure follows.
     """
 
     device: str

@@ -42,6 +42,11 @@ class DecoderBuild:
         """Of the parameter archive."""
         return self.archive.stat().st_size
 
+    @property
+    def cache_bytes(self) -> int:
+        """Of the KV cache, which each device has for itself."""
+        return self.model.pages * self.model.page_values * (4 if self.model.dtype == "float32" else 2)
+
 
 def check_build(folder: Path, manifest: Manifest) -> DecoderBuild:
     """The files, compared with their digests; ManifestError when another compiler made them, one is corrupt, or there are no weights."""

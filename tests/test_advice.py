@@ -217,7 +217,7 @@ def test_the_command_looks_at_the_machine(tmp_path):
     assert command().returncode == 2
 
 
-TOKENS = {"requested_use_token_latencies": True, "result_validity": "INVALID", "result_perf_constraints_met": False, "early_stopping_met": False,
+TOKENS = {"result_completed_tokens_per_second": 228.6, "result_validity": "INVALID", "result_perf_constraints_met": False, "early_stopping_met": False,
           "effective_target_latency_percentile": 0.9, "effective_target_latency_ns": 0, "effective_target_qps": 20,
           "requested_server_ttft_latency": 10**9, "requested_server_tpot_latency": 10**6, "result_first_token_90.00_percentile_latency_ns": 65625316,
           "result_time_per_output_token_90.00_percentile_ns": 2579108}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -14,9 +15,11 @@ import numpy as np
 import pytest
 
 from eval import report
+from export import model_config
 from harness import against_run, engines, inputs, perfetto, run_result, settings
 from ireeperf import prompts
 from ireeperf.errors import ConfigError
+from runtime.decoder_engine import DecoderBuild
 from tests import tiny_decoder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,8 +104,20 @@ def test_what_is_for_images_is_refused_and_each_null_decoder_draws_its_own_jitte
     with pytest.raises(ConfigError, match="--isolation process is for image models"):
         engines.checked_build(*resolved(folder, "Offline", "--isolation", "process"))
     given, found = resolved(folder, "Offline")
+    images = dataclasses.replace(found.manifest, model=model_config.read(ROOT / "export/configs/sdxl_nano_bs1.json"))
+    with pytest.raises(ConfigError, match="Interactive is a scenario of language models, and the build of sdxl-nano draws images"):
+        inputs.check_kind(images, "performance", "Interactive")
     made = engines.makers(given, found, ("null://0", "null://1"), None)
     assert len({maker()._random.random() for maker in made.values()}) == 2
+
+
+def test_memory_tells_of_the_cache(folder: Path) -> None:
+    given, found = resolved(folder, "Offline")
+    (folder / "x.irpa").write_bytes(b"")
+    model = dataclasses.replace(tiny_decoder.CONFIG, pages=10**6)
+    build = DecoderBuild(model=model, entry_points=(), executable=folder, archive=folder / "x.irpa", scope="model")
+    assert build.cache_bytes == 10**6 * 2 * 4 * 4 * 2  # keys and values of 4 positions and 4 channels, 2 bytes each
+    assert engines.memory(given, found, ("local-sync://0",), build) == "0.00 GB of weights a device, 0.06 GB of KV cache"
 
 
 def test_a_prompt_set_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -96,7 +96,8 @@ def _fill(settings: PackSettings, folder: Path) -> Contents:
                                         target=settings.target, output=folder.parent / "build", jobs=settings.jobs, processes_per_partition=1)
     build, _, _ = precompile.build(wanted)
     made = manifest.read(build)
-    exported = exporting.export_all(made.model, settings.model_json, precompile.checkpoint_of(wanted, made.model), Cache(),
+    model = made.images  # a decoder has no drawing to be compared
+    exported = exporting.export_all(model, settings.model_json, precompile.checkpoint_of(wanted, model), Cache(),
                                     target.find(made.target).architecture)
     graphs = _graphs(settings, made, exported, folder.parent)
     payload = folder / contents.PAYLOAD
@@ -104,9 +105,9 @@ def _fill(settings: PackSettings, folder: Path) -> Contents:
     reference = target.find(reference_of(target.find(made.target)))
     paths = _executables(settings, made, build, graphs, payload, _reference_device(folder.parent, reference, settings.jobs))
     return Contents(
-        created_utc=datetime.now(UTC).isoformat(timespec="seconds"), key=made.key, model_json=settings.model_json.name, model=made.model.model,
+        created_utc=datetime.now(UTC).isoformat(timespec="seconds"), key=made.key, model_json=settings.model_json.name, model=model.model,
         checkpoint="random" if settings.random_parameters else made.checkpoint, target=made.target, driver=made.driver,
-        compiler_version=made.compiler_version, num_inference_steps=made.model.num_inference_steps, guidance_scale=made.model.guidance_scale,
+        compiler_version=made.compiler_version, num_inference_steps=model.num_inference_steps, guidance_scale=model.guidance_scale,
         repeats=settings.repeats, reference_target=reference.name, spec=made.spec.path if made.spec else None, planted=settings.plant_defect,
         units=tuple(_unit(settings, made, graph, paths[graph.name], folder) for graph in graphs))
 
