@@ -62,9 +62,14 @@ class LoadGen:
         return float(self.settings.server_target_latency_ns) / 1e9
 
     @property
+    def counts_tokens(self) -> bool:
+        """Whether LoadGen takes answers for tokens: it then reports tokens per second, and of Server the token latencies."""
+        return bool(self.settings.use_token_latencies)
+
+    @property
     def wants_first_tokens(self) -> bool:
         """Whether LoadGen must hear of every first token: of Server with token latencies; in Offline it never does."""
-        return bool(self.settings.use_token_latencies) and self.settings.scenario == lg.TestScenario.Server
+        return self.counts_tokens and self.settings.scenario == lg.TestScenario.Server
 
     @property
     def limits(self) -> str:

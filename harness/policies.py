@@ -9,6 +9,7 @@ from harness.inputs import Inputs
 from harness.loadgen import LoadGen
 from harness.run_result import Scenario
 from harness.settings import RunSettings
+from ireeperf.errors import ConfigError
 from ireeperf.prompts import PromptSet
 from runtime import continuous_batching
 from runtime.batch import Ready
@@ -19,10 +20,13 @@ from runtime.policy import FifoPolicy
 
 
 def of_run(settings: RunSettings, found: Inputs, scenario: Scenario, uris: tuple[str, ...], loadgen: LoadGen) -> FifoPolicy | DecoderPolicy:
-    """Offline wants throughput, Server and Interactive their limits."""
+    """Offline wants throughput, Server and Interactive their limits. ConfigError when LoadGen would not count a decoder's tokens."""
     states = {"open_seconds": settings.ready_timeout, "on_loss": settings.on_device_loss, "now_ns": time.monotonic_ns()}
     if not isinstance(found.samples, PromptSet):
         return FifoPolicy(uris, batching=batching(scenario, found.sizes, loadgen), **states)  # type: ignore[arg-type]
+    if not loadgen.counts_tokens:
+        raise ConfigError(f"{found.user_conf} has no use_token_latencies for {found.manifest.model.loadgen_model}, and the build is a decoder's; "
+                          "set it to 1")
     pace = continuous_batching.Throughput if scenario == "Offline" else partial(continuous_batching.Latency, loadgen.tpot_s)
     return DecoderPolicy(uris, shapes=shapes(found), pace=pace, prompts=Prompts(tokens=found.samples.prompts, limit=found.samples.max_new_tokens),
                          sort=scenario == "Offline", **states)  # type: ignore[arg-type]

@@ -92,6 +92,13 @@ def test_prompts_that_do_not_fit_the_build_are_refused(folder: Path, changes: di
     assert words in err and "Traceback" not in err
 
 
+@pytest.mark.loadgen
+def test_a_user_conf_that_counts_no_tokens_is_refused(folder: Path) -> None:
+    (folder / "user.conf").write_text(tiny_decoder.CONF.replace("use_token_latencies = 1", "use_token_latencies = 0"))
+    _, err = run(folder, "offline", code=2)
+    assert "user.conf has no use_token_latencies for smollm2-135m" in err and "Traceback" not in err
+
+
 def resolved(folder: Path, scenario: run_result.Scenario, *argv: str) -> tuple[settings.RunSettings, inputs.Inputs]:
     given = settings.parse(scenario, ["--manifest", str(folder / "build/tiny"), "--device", "null", "--service-times", str(folder / "times.toml"),
                                       "--user-conf", str(folder / "user.conf"), *argv])
