@@ -84,12 +84,7 @@ class DecoderEngine:
         build = self._build
         self._device, self._workers = iree_driver.create_device(self.uri, self._threads)
         instance = rt.VmInstance()
-        try:
-            index = rt.ParameterIndex()
-            index.load(str(build.archive))
-            parameters = rt.create_io_parameters_module(instance, index.create_provider(scope=build.scope))
-        except (RuntimeError, ValueError) as error:
-            raise ManifestError(f"{build.archive} is not a parameter archive ({first_line(error)}); {COMPILE_AGAIN}") from error
+        parameters = iree_driver.parameters(instance, build.scope, build.archive)
         with iree_driver.creating:
             try:
                 self._module = rt.VmModule.mmap(instance, str(build.executable))

@@ -185,20 +185,11 @@ class IreeEngine:
         """(module, batch size) -> (context, module). Each context loads weights of its own."""
         instance = rt.VmInstance()
         hal = rt.create_hal_module(instance, device)
-        parameters = {module: self._parameters(instance, module) for module in MODULES}
+        parameters = {module: iree_driver.parameters(instance, *self._build.archives[module]) for module in MODULES}
         contexts = {}  # not a comprehension: that drops modules while an exception is on its way, which breaks their deallocation (3.13)
         for (module, size), path in self._build.executables.items():
             contexts[module, size] = self._context(instance, hal, parameters[module], path)
         return contexts
-
-    def _parameters(self, instance: Any, module: str) -> Any:
-        scope, path = self._build.archives[module]
-        try:
-            index = rt.ParameterIndex()
-            index.load(str(path))
-            return rt.create_io_parameters_module(instance, index.create_provider(scope=scope))
-        except (RuntimeError, ValueError) as error:
-            raise ManifestError(f"{path} is not a parameter archive ({first_line(error)}); {COMPILE_AGAIN}") from error
 
     def _context(self, instance: Any, hal: Any, parameters: Any, path: Path) -> tuple[Any, Any]:
         try:

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import iree.runtime as rt
 from iree.runtime import HalDevice, _binding
@@ -84,3 +84,12 @@ def thread_cpu_seconds(thread: str) -> float:
 def _threads() -> set[str]:
     return set(os.listdir(TASKS)) if TASKS.exists() else set()
 
+
+def parameters(instance: Any, scope: str, archive: Path) -> Any:
+    """The module that gives an executable the weights of `archive`; ManifestError when it is no parameter archive."""
+    try:
+        index = rt.ParameterIndex()
+        index.load(str(archive))
+        return rt.create_io_parameters_module(instance, index.create_provider(scope=scope))
+    except (RuntimeError, ValueError) as error:
+        raise ManifestError(f"{archive} is not a parameter archive ({first_line(error)}); {COMPILE_AGAIN}") from error
