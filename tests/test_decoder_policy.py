@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import heapq
 import itertools
 import random
+import tracemalloc
+from collections import deque
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ireeperf.errors import ConfigError
 from runtime.batch import Completion, Failure, Issue, Ready, Sample
-from runtime.continuous_batching import Latency, Step, Throughput
+from runtime.continuous_batching import Latency, Shapes, Step, Throughput
 from runtime.decoder_policy import DecoderPolicy, Prompts, Start, Tell
 from runtime.device_policy import Abandon, Fail
+from runtime.null_device import pretend_token
+from tests import tiny_decoder
 from tests.test_continuous_batching import SHAPES, PagedDecoder, alone
 
 MS = 10**6
@@ -139,3 +145,48 @@ def test_a_prompt_longer_than_the_cache_is_refused() -> None:
     policy.handle(Ready(device="d0", open_seconds=0.0, service_seconds={}), 0)
     with pytest.raises(ConfigError, match=f"prompt of {SHAPES.max_seq_len} tokens"):
         policy.handle(Issue(samples=(Sample(id=0, index=0),)), 0)
+
+
+def held_bytes() -> int:
+    """Memory that lines of runtime/ allocated and that is still there."""
+    gc.collect()
+    found = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/runtime/*")])
+    return sum(one.size for one in found.traces)
+
+
+@pytest.mark.parametrize("count", [1_000, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_a_long_run_leaks_no_page_and_answers_nobody_twice(count: int) -> None:
+    """Prompts and arrivals of random length on null decoders' rule, few pages, a device lost now and then: memory is flat from half-way on."""
+    shapes = Shapes(page_tokens=4, pages=70, max_seq_len=64, prefill_lengths=(16, 48), prefill_batch_sizes=(1, 4), decode_batch_sizes=(1, 4, 16))
+    draw, devices = random.Random(count), ["d0", "d1", "d2"]
+    prompts = Prompts(tokens=[tuple(draw.randrange(1, 900) for _ in range(draw.randint(1, 48))) for _ in range(200)], limit=16)
+    policy = DecoderPolicy(devices, shapes=shapes, pace=Throughput, prompts=prompts, sort=False, open_seconds=1e9, on_loss="continue", now_ns=0)
+    policy.batch_seconds = 1e9
+    wanted = [tiny_decoder.answer(np.array(tokens), prompts.limit) for tokens in prompts.tokens]
+    events: deque[Any] = deque(Ready(device=device, open_seconds=0.0, service_seconds={}) for device in devices)
+    answered, issued, half = np.zeros(count, np.int8), 0, 0
+    tracemalloc.start()
+    while issued < count or policy.owed:
+        if issued < count and (policy.owed < 60 or not events):
+            events.append(Issue(samples=(Sample(id=issued, index=draw.randrange(200)),)))
+            issued += 1
+        for action in policy.handle(events.popleft(), issued):
+            if isinstance(action, Tell):
+                for request in action.ended:
+                    answered[request.id] += 1
+                    assert request.answer == wanted[request.index][:shapes.max_seq_len - len(request.prompt)]
+            elif isinstance(action, Start):
+                if draw.random() < 2e-4:
+                    events.append(Failure(device=action.device, ticket=action.call.ticket, cause="gone", reopening=True))
+                    events.append(Ready(device=action.device, open_seconds=0.0, service_seconds={}))
+                    continue
+                call, rows = action.call, np.arange(action.call.size)
+                last = (call.tokens, call.positions) if call.tokens.ndim == 1 else (call.tokens[rows, call.positions - 1], call.positions - 1)
+                events.append(Completion(device=action.device, ticket=call.ticket, answers=(pretend_token(*last),), started_ns=0, completed_ns=0))
+        if issued == count // 2 and not half:
+            half = held_bytes()
+    grown = held_bytes() - half
+    tracemalloc.stop()
+    assert (answered == 1).all() and policy.owed == 0 and grown <= 0, f"{grown} bytes more at the end than half-way"
+    assert all(one.pool.taken == 0 and not one.running and not one.waiting for one in policy.batching.values())
+    assert policy.reissued > 0 or count < 20_000
