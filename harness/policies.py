@@ -11,7 +11,7 @@ from harness.run_result import Scenario
 from harness.settings import RunSettings
 from ireeperf.errors import ConfigError
 from ireeperf.prompts import PromptSet
-from runtime import continuous_batching
+from runtime import pace as paces
 from runtime.batch import Ready
 from runtime.batching import Batching, Deadline, Throughput
 from runtime.continuous_batching import Shapes
@@ -27,7 +27,7 @@ def of_run(settings: RunSettings, found: Inputs, scenario: Scenario, uris: tuple
     if not loadgen.counts_tokens:
         raise ConfigError(f"{found.user_conf} has no use_token_latencies for {found.manifest.model.loadgen_model}, and the build is a decoder's; "
                           "set it to 1")
-    pace = continuous_batching.Throughput if scenario == "Offline" else partial(continuous_batching.Latency, loadgen.tpot_s)
+    pace = paces.Throughput if scenario == "Offline" else partial(paces.Latency, loadgen.tpot_s, loadgen.ttft_s)
     return DecoderPolicy(uris, shapes=shapes(found), pace=pace, prompts=Prompts(tokens=found.samples.prompts, limit=found.samples.max_new_tokens),
                          sort=scenario == "Offline", **states)  # type: ignore[arg-type]
 

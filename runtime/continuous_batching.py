@@ -9,16 +9,15 @@ last gives its own back and is computed again later: no token of it is lost.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from ireeperf.errors import ConfigError
+from runtime.pace import Pace, Request, StepTimes
 from runtime.page_pool import PagePool
 
-LEARNING = 0.1  # weight of a new step time in the running mean
 _RESERVE = 0.01  # of all pages, left free by admission: running sequences grow into them
 
 
@@ -32,32 +31,6 @@ class Shapes:
     prefill_lengths: tuple[int, ...]
     prefill_batch_sizes: tuple[int, ...]
     decode_batch_sizes: tuple[int, ...]
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Request:
-    """One sequence: its prompt, then what was generated. `limit` bounds the answer, in tokens."""
-
-    id: int  # LoadGen's handle for the answer; opaque
-    index: int  # row of the sample set
-    prompt: tuple[int, ...]
-    limit: int
-    arrived_ns: int
-    answer: list[int] = field(default_factory=list)  # the token that ends it included
-    first_ns: int | None = None  # when its first token was there
-    ended: bool = False
-    pages: list[int] = field(default_factory=list)
-    cached: int = 0  # positions whose keys and values are in the cache
-    preemptions: int = 0
-
-    @property
-    def length(self) -> int:
-        """Tokens known: prompt and answer."""
-        return len(self.prompt) + len(self.answer)
-
-    def token(self, position: int) -> int:
-        """The token at `position`, from 0."""
-        return self.prompt[position] if position < len(self.prompt) else self.answer[position - len(self.prompt)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,55 +57,6 @@ class Outcome:
 
     first: tuple[Request, ...]
     ended: tuple[Request, ...]
-
-
-class StepTimes:
-    """Seconds a step takes by entry point, learned as steps finish."""
-
-    def __init__(self) -> None:
-        self._seconds: dict[str, float] = {}
-
-    def learn(self, entry_point: str, seconds: float) -> None:
-        """A step took `seconds`."""
-        old = self._seconds.get(entry_point, seconds)
-        self._seconds[entry_point] = old + LEARNING * (seconds - old)
-
-    def of(self, entry_point: str) -> float:
-        """The mean so far; 0 until one was timed."""
-        return self._seconds.get(entry_point, 0.0)
-
-
-class Pace(Protocol):
-    """Says whether a prefill may go before the next decode step."""
-
-    def prefill_next(self, running: Sequence[Request], entry_point: str, times: StepTimes, now_ns: int) -> bool:
-        """`entry_point` is the prefill that waits; `running` are the sequences that it would keep waiting."""
-
-
-class Throughput:
-    """Offline: fill the batch as soon as a sequence can be admitted; a decode step costs about the same whatever is in it."""
-
-    def prefill_next(self, running: Sequence[Request], entry_point: str, times: StepTimes, now_ns: int) -> bool:
-        """Always."""
-        return True
-
-
-class Latency:
-    """Server, Interactive: a prefill goes first while every running sequence can afford to wait for it.
-
-    MLPerf's time per output token (TPOT) is a mean over one answer, so a sequence that was fast so far has time to give: with n
-    tokens since its first, n * limit minus the time since then. A prefill that takes no longer than the least of these breaks nothing.
-    """
-
-    def __init__(self, tpot_s: float, margin: float = 0.1) -> None:
-        if not tpot_s > 0:
-            raise ConfigError(f"the limit of time per output token is {tpot_s:g} s; above 0")
-        self.tpot_ns = tpot_s * (1 - margin) * 1e9
-
-    def prefill_next(self, running: Sequence[Request], entry_point: str, times: StepTimes, now_ns: int) -> bool:
-        """Whether the slowest running sequence has the prefill's time to give."""
-        slack = min((len(one.answer) * self.tpot_ns - (now_ns - one.first_ns) for one in running if one.first_ns is not None), default=None)
-        return slack is None or slack >= times.of(entry_point) * 1e9
 
 
 class ContinuousBatching:
@@ -171,7 +95,7 @@ class ContinuousBatching:
         group, length = self._admissible()
         if group:
             size = next(one for one in self.shapes.prefill_batch_sizes if one >= len(group))
-            if not self.running or self.pace.prefill_next(self.running, f"prefill_bs{size}_len{length}", self.times, now_ns):
+            if not self.running or self.pace.prefill_next(self.running, group[0], f"prefill_bs{size}_len{length}", self.times, now_ns):
                 self._step = self._prefill(group, size, length)
         if self._step is None and self.running:
             self._grow()

@@ -14,8 +14,9 @@ from typing import Literal
 import numpy as np
 
 from runtime.batch import Call, Completion, Event, Failure, Issue, Ready, Sample
-from runtime.continuous_batching import ContinuousBatching, Pace, Request, Shapes
+from runtime.continuous_batching import ContinuousBatching, Shapes
 from runtime.device_policy import Abandon, DevicePolicy, Fail
+from runtime.pace import Pace, Request
 
 AHEAD = 1  # prefill groups that a device holds waiting beyond its free rows: enough that it never idles, few enough to be shared fairly
 

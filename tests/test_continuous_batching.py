@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ireeperf.errors import ConfigError
-from runtime.continuous_batching import ContinuousBatching, Latency, Request, Shapes, Step, Throughput
+from runtime.continuous_batching import ContinuousBatching, Shapes, Step
+from runtime.pace import Latency, Request, Throughput
 
 SHAPES = Shapes(page_tokens=4, pages=33, max_seq_len=32, prefill_lengths=(8, 16), prefill_batch_sizes=(1, 4), decode_batch_sizes=(1, 4, 8))
 END = 7
@@ -133,3 +134,21 @@ def test_padding_touches_page_0_only() -> None:
 def test_what_can_never_be_answered_is_refused(prompt: tuple[int, ...], limit: int, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         ContinuousBatching(SHAPES, Throughput()).add(Request(id=0, index=3, prompt=prompt, limit=limit, arrived_ns=0))
+
+
+def test_a_limit_that_cannot_be_kept_does_not_shut_the_door() -> None:
+    """Decode takes ten times the limit of tokens: nobody ever has time to give, and the second request comes in when its own first token is due."""
+    batching, decoder = ContinuousBatching(SHAPES, Latency(tpot_s=0.001, ttft_s=0.1, margin=0.0)), PagedDecoder(SHAPES)
+    batching.add(Request(id=0, index=0, prompt=(1, 2, 3), limit=25, arrived_ns=0))
+    now_ns, admitted_ns = 0, None
+    for number in range(20):
+        step = batching.next_step(now_ns)
+        assert step is not None
+        if step.kind == "prefill" and number:
+            admitted_ns = now_ns
+            break
+        now_ns += 10_000_000
+        batching.finish(np.where(decoder.run(step) < 0, 5, 5), 0.010, now_ns)
+        if not number:
+            batching.add(Request(id=1, index=1, prompt=(4, 5), limit=2, arrived_ns=now_ns))
+    assert admitted_ns == 100_000_000, "90 ms after it came, with 10 ms for its prefill"

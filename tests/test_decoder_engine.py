@@ -14,8 +14,9 @@ from compile import compiler, target
 from compile.flags import flags
 from export import llm
 from runtime.batch import Call
-from runtime.continuous_batching import ContinuousBatching, Request, Shapes, Throughput
+from runtime.continuous_batching import ContinuousBatching, Shapes
 from runtime.decoder_engine import DecoderBuild, DecoderEngine
+from runtime.pace import Request, Throughput
 from tests.test_decoder import CONFIG, MIXTURE, saved
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch and turbine warn of themselves while they trace

@@ -15,10 +15,11 @@ import pytest
 
 from ireeperf.errors import ConfigError
 from runtime.batch import Completion, Failure, Issue, Ready, Sample
-from runtime.continuous_batching import Latency, Shapes, Step, Throughput
+from runtime.continuous_batching import Shapes, Step
 from runtime.decoder_policy import DecoderPolicy, Prompts, Start, Tell
 from runtime.device_policy import Abandon, Fail
 from runtime.null_device import pretend_token
+from runtime.pace import Latency, Throughput
 from tests import tiny_decoder
 from tests.test_continuous_batching import SHAPES, PagedDecoder, alone
 
