@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from ireeperf import document
+from ireeperf import arrays, document
 from ireeperf.errors import ConfigError
 
 REMEDY = "make it with python -m export.prompts"
@@ -68,20 +67,9 @@ class PromptSet:
                          answers=self.answers[:count], references=self.references[:count])
 
     def write(self, path: Path) -> None:
-        """Write as .npz, whole or not at all; the header is JSON, so nothing is unpickled on reading."""
-        header = json.dumps(document.to_dict(_Header(name=self.name, model=self.model, max_new_tokens=self.max_new_tokens,
-                                                     references=self.references)))
-        partial = path.with_name(f".{path.name}.{os.getpid()}.npz")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                arrays: dict[str, Any] = _flat("prompts", self.prompts) | _flat("answers", self.answers)
-                np.savez_compressed(partial, header=np.frombuffer(header.encode(), np.uint8), **arrays)
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
-        except OSError as error:
-            raise ConfigError(f"cannot write {path}: {error.strerror}; free the disk or choose another folder") from error
+        """Write as .npz, whole or not at all."""
+        header = _Header(name=self.name, model=self.model, max_new_tokens=self.max_new_tokens, references=self.references)
+        arrays.write(path, header, _flat("prompts", self.prompts) | _flat("answers", self.answers))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ireeperf import document
+from ireeperf import arrays, document
 from ireeperf.errors import ConfigError
 
 ARRAYS = ("prompt_ids_1", "prompt_ids_2", "negative_ids_1", "negative_ids_2", "latents")
@@ -73,20 +72,9 @@ class SampleSet:
                          captions=self.captions[:count], latents=self.latents, references=self.references[:count], **rows)
 
     def write(self, path: Path) -> None:
-        """Write as .npz, whole or not at all; the header is JSON, so nothing is unpickled on reading."""
-        header = json.dumps(document.to_dict(_Header(name=self.name, model=self.model, max_seq_len=self.max_seq_len,
-                                                     captions=self.captions, references=self.references)))
-        arrays = {name: getattr(self, name) for name in ARRAYS}
-        partial = path.with_name(f".{path.name}.{os.getpid()}.npz")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                np.savez_compressed(partial, header=np.frombuffer(header.encode(), np.uint8), **arrays)
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
-        except OSError as error:
-            raise ConfigError(f"cannot write {path}: {error.strerror}; free the disk or choose another folder") from error
+        """Write as .npz, whole or not at all."""
+        header = _Header(name=self.name, model=self.model, max_seq_len=self.max_seq_len, captions=self.captions, references=self.references)
+        arrays.write(path, header, {name: getattr(self, name) for name in ARRAYS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,11 +97,11 @@ def read(path: Path) -> SampleSet:
                 raise ConfigError(f"{path} is a prompt set of a decoder, whose runs python -m eval.text_score scores; an image model needs a sample "
                                   "set: make it with python -m export.samples")
             content = json.loads(archive["header"].tobytes())
-            arrays = {name: archive[name] for name in ARRAYS}
+            rows = {name: archive[name] for name in ARRAYS}
     except FileNotFoundError:
         raise ConfigError(f"sample set {path} does not exist; make it with python -m export.samples") from None
     except (OSError, EOFError, KeyError, TypeError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise ConfigError(f"{path} is not a sample set ({error}); make it again with python -m export.samples") from error
     header = document.from_dict(_Header, content, where=str(path))
     return SampleSet(name=header.name, model=header.model, max_seq_len=header.max_seq_len, captions=header.captions,
-                     references=header.references, **arrays)
+                     references=header.references, **rows)

@@ -16,7 +16,7 @@ CONTRACTS = {
     "export.model_config", "compile.manifest", "compile.match_report", "specs.record", "specs.match", "runtime.partition",
     "runtime.service_times", "harness.run_result", "export.checkpoint_files", "export.export_key", "export.precision",
     "export.quantization", "export.decoder_config", "export.decoder_files", "export.model_json",
-    "ireeperf.samples", "ireeperf.bounds", "ireeperf.document", "ireeperf.errors",
+    "ireeperf.samples", "ireeperf.prompts", "ireeperf.arrays", "ireeperf.bounds", "ireeperf.document", "ireeperf.errors",
 }
 # the column "may import from other folders"; an entry with a dot is one module
 MAY_IMPORT = {
