@@ -33,7 +33,6 @@ class Start:
 class Tell:
     """What a call brought: requests whose first token is there, and requests that ended."""
 
-    device: str
     call: Call
     rows: int  # sequences in it; the rest is padding
     completion: Completion
@@ -159,7 +158,7 @@ class DecoderPolicy(DevicePolicy):
         outcome = self.batching[event.device].finish(event.answers[0], (event.completed_ns - event.started_ns) / 1e9, event.completed_ns)
         self.completed += len(outcome.ended)
         self.padded += calling.call.size - calling.rows
-        return Tell(device=event.device, call=calling.call, rows=calling.rows, completion=event, submitted_ns=calling.submitted_ns,
+        return Tell(call=calling.call, rows=calling.rows, completion=event, submitted_ns=calling.submitted_ns,
                     first=outcome.first, ended=outcome.ended)
 
     def _start(self, now_ns: int) -> Iterator[Start]:

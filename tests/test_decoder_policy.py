@@ -125,7 +125,7 @@ def test_work_is_shared_by_the_number_of_sequences() -> None:
     world = World(make(3), {})
     world.post(1, Issue(samples=tuple(Sample(id=number, index=number % 40) for number in range(60))))
     world.run()
-    counts = [sum(len(tell.ended) for tell in world.told if tell.device == device) for device in ("d0", "d1", "d2")]
+    counts = [sum(len(tell.ended) for tell in world.told if tell.completion.device == device) for device in ("d0", "d1", "d2")]
     assert sum(counts) == 60 and min(counts) >= 12
 
 
